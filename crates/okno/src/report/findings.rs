@@ -1,0 +1,240 @@
+//! From cells to what a report claims of a target: sums, intervals, and how firmly it stands.
+//!
+//! Pure arithmetic, kept apart from the page so that `--json` and HTML cannot disagree. A target is called
+//! blocked in a country only when most judged measurements of at least one network show it; a lone
+//! measurement among many that work is reported as a sign, not as a finding.
+
+use std::collections::BTreeMap;
+
+use okno_model::{State, Timestamp};
+
+use super::facts::{BucketFacts, CellFacts, MechanismCount, StateCounts, Strength, TargetFacts, Witness};
+
+/// Measurements that a finding needs before the report states it without reserve. Three: one may be an
+/// accident, two may be one person's line.
+pub const FIRM_MEASUREMENTS: u64 = 3;
+
+/// Witnesses that a target keeps.
+const WITNESSES: usize = 3;
+
+/// 95 % Wilson score interval of `hits` among `total` (Wilson 1927); `None` when nothing was counted.
+pub fn wilson(hits: u64, total: u64) -> Option<(f64, f64)> {
+    if total == 0 {
+        return None;
+    }
+    const Z: f64 = 1.959_963_984_540_054; // 97.5th percentile of the normal distribution
+    let n = total as f64;
+    let p = hits as f64 / n;
+    let centre = p + Z * Z / (2.0 * n);
+    let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    let low = if hits == 0 { 0.0 } else { ((centre - spread) / scale).max(0.0) };
+    let high = if hits == total { 1.0 } else { ((centre + spread) / scale).min(1.0) };
+    Some((low, high))
+}
+
+/// The state of most judged measurements; ties go to the less alarming one, as in `okno_model::Cell::majority`.
+pub fn majority(counts: &StateCounts) -> State {
+    let mut best = (State::Insufficient, 0);
+    for (state, count) in [
+        (State::Ok, counts.ok),
+        (State::Down, counts.down),
+        (State::Throttled, counts.throttled),
+        (State::Blocked, counts.blocked),
+    ] {
+        if count > best.1 {
+            best = (state, count);
+        }
+    }
+    best.0
+}
+
+/// Hours per bucket that give a chart of this period at most about a hundred bars.
+pub fn bucket_hours(first_utc: &str, last_utc: &str) -> u32 {
+    let (Some(first), Some(last)) = (Timestamp::parse(first_utc), Timestamp::parse(last_utc)) else {
+        return 24;
+    };
+    let hours = (last.hour_index() - first.hour_index()).max(0) + 1;
+    [1, 6, 24, 168, 672].into_iter().find(|bucket| hours <= i64::from(*bucket) * 100).unwrap_or(8064)
+}
+
+/// Targets out of cells: one per target and country, most alarming and best witnessed first.
+///
+/// `categories` maps a target to its category. Derived fields of the cells (`state`, shares) are filled here.
+pub fn assemble(
+    cells: Vec<CellFacts>,
+    witnesses: Vec<Witness>,
+    categories: &BTreeMap<String, String>,
+) -> Vec<TargetFacts> {
+    let mut groups: BTreeMap<(String, String), TargetFacts> = BTreeMap::new();
+    for mut cell in cells {
+        judge_cell(&mut cell);
+        let key = (cell.country.clone(), cell.target.clone());
+        groups.entry(key).or_default().cells.push(cell);
+    }
+    for witness in witnesses {
+        if let Some(target) = groups.get_mut(&(witness.country.clone(), witness.target.clone())) {
+            target.witnesses.push(witness);
+        }
+    }
+    let mut targets: Vec<TargetFacts> = groups
+        .into_iter()
+        .map(|((country, name), mut target)| {
+            target.category = categories.get(&name).cloned();
+            (target.target, target.country) = (name, country);
+            sum_up(&mut target);
+            target
+        })
+        .collect();
+    targets.sort_by(|a, b| {
+        rank(a).cmp(&rank(b)).then_with(|| (&a.country, &a.target).cmp(&(&b.country, &b.target)))
+    });
+    targets
+}
+
+fn judge_cell(cell: &mut CellFacts) {
+    cell.state = majority(&cell.counts).as_str().to_owned();
+    let interval = wilson(cell.counts.interference(), cell.counts.judged());
+    cell.interference_share = share(&cell.counts);
+    cell.interference_low = interval.map(|i| i.0);
+    cell.interference_high = interval.map(|i| i.1);
+}
+
+fn share(counts: &StateCounts) -> Option<f64> {
+    (counts.judged() > 0).then(|| counts.interference() as f64 / counts.judged() as f64)
+}
+
+fn sum_up(target: &mut TargetFacts) {
+    target.cells.sort_by_key(|cell| cell.network);
+    let mut mechanisms: BTreeMap<String, u64> = BTreeMap::new();
+    for cell in &target.cells {
+        target.counts.add(&cell.counts);
+        target.reports += cell.reports;
+        target.networks_measured += u64::from(cell.counts.total() > 0);
+        target.networks_judged += u64::from(cell.counts.judged() > 0);
+        for entry in &cell.mechanisms {
+            *mechanisms.entry(entry.mechanism.clone()).or_default() += entry.measurements;
+        }
+    }
+    target.mechanisms = mechanisms
+        .into_iter()
+        .map(|(mechanism, measurements)| MechanismCount { mechanism, measurements })
+        .collect();
+    target.mechanisms.sort_by_key(|entry| std::cmp::Reverse(entry.measurements)); // stable: ties by path
+    target.mechanism = target.mechanisms.first().map(|entry| entry.mechanism.clone());
+    let interval = wilson(target.counts.interference(), target.counts.judged());
+    target.interference_share = share(&target.counts);
+    target.interference_low = interval.map(|i| i.0);
+    target.interference_high = interval.map(|i| i.1);
+    let known = |pick: fn(&CellFacts) -> Option<&str>| {
+        let mut times: Vec<&str> = target.cells.iter().filter_map(pick).filter(|t| !t.is_empty()).collect();
+        times.sort_unstable();
+        (times.first().map(|t| (*t).to_owned()), times.last().map(|t| (*t).to_owned()))
+    };
+    let first = known(|cell| Some(&cell.first_utc)).0.unwrap_or_default();
+    let last = known(|cell| Some(&cell.last_utc)).1.unwrap_or_default();
+    let onset = known(|cell| cell.first_interference_utc.as_deref()).0;
+    let end = known(|cell| cell.last_interference_utc.as_deref()).1;
+    (target.first_utc, target.last_utc) = (first, last);
+    (target.first_interference_utc, target.last_interference_utc) = (onset, end);
+    conclude(target);
+}
+
+/// State and strength of a target in a country, from its cells.
+fn conclude(target: &mut TargetFacts) {
+    let in_state = |state: State| target.cells.iter().filter(|c| c.state == state.as_str()).count() as u64;
+    let counts = &target.counts;
+    let state = if in_state(State::Blocked) > 0 {
+        State::Blocked
+    } else if in_state(State::Throttled) > 0 {
+        State::Throttled
+    } else if counts.judged() == 0 {
+        State::Insufficient
+    } else if counts.down > counts.ok {
+        State::Down
+    } else {
+        State::Ok
+    };
+    let firm: u64 = target
+        .cells
+        .iter()
+        .filter(|c| c.state == State::Blocked.as_str() || c.state == State::Throttled.as_str())
+        .map(|c| c.counts.interference())
+        .sum();
+    target.strength = match (state.is_interference(), counts.interference()) {
+        (true, _) if firm >= FIRM_MEASUREMENTS => Strength::Firm,
+        (true, _) => Strength::Few,
+        (false, 0) => Strength::None,
+        (false, _) => Strength::Minority,
+    };
+    target.networks_in_state = in_state(state);
+    target.state = state.as_str().to_owned();
+    let wanted = target.state.clone();
+    let certainty = |w: &Witness| (w.probability.clamp(0.0, 1.0) * 1e9) as u64;
+    target.witnesses.sort_by(|a, b| {
+        (b.state == wanted)
+            .cmp(&(a.state == wanted))
+            .then(certainty(b).cmp(&certainty(a)))
+            .then_with(|| (&a.start_utc, &a.measurement_uid).cmp(&(&b.start_utc, &b.measurement_uid)))
+    });
+    target.witnesses.truncate(WITNESSES);
+}
+
+/// Order of the report: interference first, then the firmest, then the share, then the count.
+fn rank(target: &TargetFacts) -> (u8, Strength, std::cmp::Reverse<u64>, std::cmp::Reverse<u64>) {
+    let state = match State::parse(&target.state) {
+        Some(State::Blocked) => 0,
+        Some(State::Throttled) => 1,
+        Some(State::Down) => 2,
+        Some(State::Insufficient) | None => 3,
+        Some(State::Ok) => 4,
+    };
+    let weight = match state {
+        0 | 1 => target.counts.interference(),
+        2 => target.counts.down,
+        _ => target.counts.total(),
+    };
+    (state, target.strength, std::cmp::Reverse(target.networks_in_state), std::cmp::Reverse(weight))
+}
+
+/// Joins neighbouring buckets until at most `limit` remain in the period; returns them with their new length
+/// in hours, indexed from the period's first bucket. Silence is an absent index.
+pub(super) fn rebin(
+    buckets: &[BucketFacts],
+    hours: u32,
+    first_utc: &str,
+    last_utc: &str,
+    limit: i64,
+) -> Option<Rebinned> {
+    let (first, last) = (Timestamp::parse(first_utc)?, Timestamp::parse(last_utc)?);
+    let mut length = i64::from(hours.max(1));
+    while (last.hour_index().div_euclid(length) - first.hour_index().div_euclid(length)) >= limit {
+        length *= 2;
+    }
+    let origin = first.hour_index().div_euclid(length);
+    let count = last.hour_index().div_euclid(length) - origin + 1;
+    if count < 1 {
+        return None;
+    }
+    let mut bars: BTreeMap<i64, (u64, u64, u64)> = BTreeMap::new();
+    for bucket in buckets.iter().filter(|bucket| bucket.measurements > 0) {
+        let index = Timestamp::parse(&bucket.start_utc)?.hour_index().div_euclid(length) - origin;
+        let bar = bars.entry(index.clamp(0, count - 1)).or_default();
+        bar.0 += bucket.measurements;
+        bar.1 += bucket.interference;
+        bar.2 += bucket.insufficient;
+    }
+    Some(Rebinned { hours: length, count, origin_hour: origin * length, bars })
+}
+
+/// Buckets of a chart.
+pub(super) struct Rebinned {
+    /// hours per bucket
+    pub hours: i64,
+    /// buckets in the period
+    pub count: i64,
+    /// first hour, since the epoch
+    pub origin_hour: i64,
+    /// (measurements, interference, insufficient) by index; absent is silence
+    pub bars: BTreeMap<i64, (u64, u64, u64)>,
+}
