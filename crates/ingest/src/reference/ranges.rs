@@ -1,0 +1,250 @@
+//! Address ranges as sorted boundaries: one start and one value each, 0 where nothing is known.
+//!
+//! Ends are not stored: a range ends where the next begins, and a gap is a range with value 0.
+//! Neighbours with the same value are joined. A small index (every 64th start) keeps a search inside
+//! the first cache levels.
+
+/// One range of an input table, both ends inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Row<K> {
+    pub start: K,
+    pub end: K,
+    /// never 0
+    pub value: u32,
+}
+
+/// A number that addresses can be written as.
+pub(super) trait Key: Copy + Ord + std::fmt::Debug {
+    const BYTES: usize;
+    /// The next address; `None` after the last.
+    fn next(self) -> Option<Self>;
+    /// Distance from an earlier address.
+    fn minus(self, earlier: Self) -> Self;
+    /// The address at a distance; wraps.
+    fn plus(self, distance: Self) -> Self;
+    fn write(self, out: &mut Vec<u8>);
+    /// Reads exactly [`Self::BYTES`] bytes.
+    fn read(bytes: &[u8]) -> Self;
+}
+
+macro_rules! key {
+    ($ty:ty) => {
+        impl Key for $ty {
+            const BYTES: usize = size_of::<$ty>();
+            fn next(self) -> Option<Self> {
+                self.checked_add(1)
+            }
+            fn minus(self, earlier: Self) -> Self {
+                self.wrapping_sub(earlier)
+            }
+            fn plus(self, distance: Self) -> Self {
+                self.wrapping_add(distance)
+            }
+            fn write(self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+            fn read(bytes: &[u8]) -> Self {
+                <$ty>::from_le_bytes(bytes.try_into().expect("callers cut BYTES bytes"))
+            }
+        }
+    };
+}
+key!(u32);
+key!(u128);
+
+/// Every how many starts the index holds one.
+const STEP: usize = 64;
+
+/// Sorted, disjoint ranges with a value each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ranges<K> {
+    starts: Vec<K>,
+    values: Vec<u32>,
+    index: Vec<K>,
+}
+
+impl<K: Key> Ranges<K> {
+    /// Joins rows in any order; gives the number of rows set aside because they overlap an earlier one
+    /// or end before they start. The row with the lower start wins, then the one that stood first.
+    pub fn build(mut rows: Vec<Row<K>>) -> (Self, u64) {
+        rows.sort_by_key(|row| row.start);
+        let mut overlapping = 0;
+        let mut ranges = Self { starts: Vec::new(), values: Vec::new(), index: Vec::new() };
+        // First address after the last range; `None` once the address space is used up.
+        let mut free: Option<K> = None;
+        let mut full = false;
+        for row in &rows {
+            if row.end < row.start || full || free.is_some_and(|free| row.start < free) {
+                overlapping += 1;
+                continue;
+            }
+            if let Some(free) = free
+                && free < row.start
+            {
+                ranges.push(free, 0);
+            }
+            ranges.push(row.start, row.value);
+            free = row.end.next();
+            full = free.is_none();
+        }
+        if let Some(free) = free {
+            ranges.push(free, 0);
+        }
+        ranges.starts.shrink_to_fit();
+        ranges.values.shrink_to_fit();
+        ranges.reindex();
+        (ranges, overlapping)
+    }
+
+    fn push(&mut self, start: K, value: u32) {
+        if self.values.last() != Some(&value) {
+            self.starts.push(start);
+            self.values.push(value);
+        }
+    }
+
+    fn reindex(&mut self) {
+        self.index = self.starts.iter().copied().step_by(STEP).collect();
+    }
+
+    /// The value of an address; 0 where nothing is known.
+    pub fn value(&self, key: K) -> u32 {
+        let block = self.index.partition_point(|start| *start <= key);
+        let Some(first) = block.checked_sub(1).map(|b| b * STEP) else { return 0 };
+        let last = (first + STEP).min(self.starts.len());
+        let within = self.starts[first..last].partition_point(|start| *start <= key);
+        self.values[first + within - 1]
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// The ranges that have a value, as rows.
+    pub fn rows(&self, last: K) -> impl Iterator<Item = Row<K>> {
+        (0..self.starts.len()).filter(|&i| self.values[i] != 0).map(move |i| Row {
+            start: self.starts[i],
+            end: self.starts.get(i + 1).map_or(last, |next| before(*next)),
+            value: self.values[i],
+        })
+    }
+
+    /// Bytes held in memory.
+    pub fn size_bytes(&self) -> usize {
+        (self.starts.len() + self.index.len()) * K::BYTES + self.values.len() * 4
+    }
+
+    /// Pours count, start distances and values.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&u32::try_from(self.starts.len()).unwrap_or(u32::MAX).to_le_bytes());
+        let mut before = None;
+        for &start in &self.starts {
+            before.map_or(start, |before| start.minus(before)).write(out);
+            before = Some(start);
+        }
+        for value in &self.values {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+    }
+
+    /// Reads what [`Self::write`] poured; `None` when damaged: too short, or starts not ascending.
+    pub fn read(bytes: &mut &[u8]) -> Option<Self> {
+        let count = u32::read(take(bytes, 4)?) as usize;
+        let distances = take(bytes, count.checked_mul(K::BYTES)?)?;
+        let values = take(bytes, count.checked_mul(4)?)?;
+        let mut starts: Vec<K> = Vec::with_capacity(count);
+        for distance in distances.chunks_exact(K::BYTES).map(K::read) {
+            let start = match starts.last() {
+                Some(&before) => {
+                    let start = before.plus(distance);
+                    if start <= before {
+                        return None;
+                    }
+                    start
+                }
+                None => distance,
+            };
+            starts.push(start);
+        }
+        let values = values.chunks_exact(4).map(u32::read).collect();
+        let mut ranges = Self { starts, values, index: Vec::new() };
+        ranges.reindex();
+        Some(ranges)
+    }
+
+    /// The highest value.
+    pub fn max_value(&self) -> u32 {
+        self.values.iter().copied().max().unwrap_or(0)
+    }
+}
+
+fn before<K: Key>(key: K) -> K {
+    // Distance 1 is what lies between any address and its successor.
+    match key.next() {
+        Some(next) => key.minus(next.minus(key)),
+        None => key.minus(one::<K>()),
+    }
+}
+
+fn one<K: Key>() -> K {
+    let mut bytes = vec![0u8; K::BYTES];
+    bytes[0] = 1;
+    K::read(&bytes)
+}
+
+/// Cuts `count` bytes off the front.
+pub(super) fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+    let (head, rest) = bytes.split_at_checked(count)?;
+    *bytes = rest;
+    Some(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(start: u32, end: u32, value: u32) -> Row<u32> {
+        Row { start, end, value }
+    }
+
+    #[test]
+    fn unsorted_overlapping_and_inverted_rows_are_counted_and_the_rest_answers() {
+        let (ranges, overlapping) =
+            Ranges::build(vec![row(50, 59, 3), row(10, 19, 1), row(15, 30, 9), row(9, 2, 9), row(20, 29, 1)]);
+        assert_eq!(overlapping, 2);
+        let seen: Vec<u32> = [0, 9, 10, 19, 29, 30, 49, 50, 59, 60, u32::MAX].map(|k| ranges.value(k)).to_vec();
+        assert_eq!(seen, [0, 0, 1, 1, 1, 0, 0, 3, 3, 0, 0]);
+        assert_eq!(ranges.starts, [10, 30, 50, 60], "neighbours with one value are joined");
+    }
+
+    #[test]
+    fn the_last_address_belongs_to_its_range() {
+        let (ranges, overlapping) = Ranges::build(vec![row(u32::MAX - 1, u32::MAX, 7), row(u32::MAX, u32::MAX, 8)]);
+        assert_eq!((ranges.value(u32::MAX), ranges.value(u32::MAX - 2), overlapping), (7, 0, 1));
+    }
+
+    #[test]
+    fn search_agrees_with_a_linear_scan_and_survives_writing() {
+        let mut state = 7u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as u32
+        };
+        let rows: Vec<_> = (0..2_000).map(|i| { let s = next(); row(s, s + next() % 9_000, i + 1) }).collect();
+        let (ranges, _) = Ranges::build(rows);
+        let mut bytes = Vec::new();
+        ranges.write(&mut bytes);
+        let back = Ranges::<u32>::read(&mut &bytes[..]).unwrap();
+        assert_eq!(back, ranges);
+        let again = Ranges::build(ranges.rows(u32::MAX).collect()).0;
+        assert_eq!(again, ranges);
+        for _ in 0..20_000 {
+            let key = next();
+            let linear = ranges.starts.iter().rposition(|s| *s <= key).map_or(0, |i| ranges.values[i]);
+            assert_eq!(back.value(key), linear);
+        }
+        for cut in 0..bytes.len().min(600) {
+            assert!(Ranges::<u32>::read(&mut &bytes[..cut]).is_none());
+        }
+    }
+}
