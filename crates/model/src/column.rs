@@ -111,6 +111,8 @@ pub trait Column<'a>: Sized {
     fn put<S: RowSink>(&self, sink: &mut S);
     /// reads the value; an absent value of a required column becomes its zero
     fn take<S: RowSource<'a>>(source: &mut S) -> Self;
+    /// hands over the text it is, if it is text
+    fn each_text(&mut self, _change: &mut dyn FnMut(&mut Text<'a>)) {}
 }
 
 /// A struct that is a row of a table.
@@ -123,6 +125,8 @@ pub trait Table<'a>: Sized {
     fn put<S: RowSink>(&self, sink: &mut S);
     /// reads the row
     fn take<S: RowSource<'a>>(source: &mut S) -> Self;
+    /// hands over every text of the row, so that a rule about texts (no probe address) misses none
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut Text<'a>));
 }
 
 macro_rules! column {
@@ -156,7 +160,33 @@ column!(f64, F64, put_f64, take_f64, |v| *v, |r| r);
 column!(i64, I64, put_i64, take_i64, |v| *v, |r| r);
 column!(u32, U32, put_u32, take_u32, |v| *v, |r| r);
 column!(u64, U64, put_u64, take_u64, |v| *v, |r| r);
-column!(Text<'a>, Str, put_str, take_str, |v| v.as_ref(), |r| Cow::Borrowed(r));
+
+impl<'a> Column<'a> for Text<'a> {
+    const KIND: ColumnKind = ColumnKind::Str;
+    fn put<S: RowSink>(&self, sink: &mut S) {
+        sink.put_str(Some(self));
+    }
+    fn take<S: RowSource<'a>>(source: &mut S) -> Self {
+        Cow::Borrowed(source.take_str().unwrap_or_default())
+    }
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut Text<'a>)) {
+        change(self);
+    }
+}
+
+impl<'a> Column<'a> for Option<Text<'a>> {
+    const KIND: ColumnKind = ColumnKind::Str;
+    const NULLABLE: bool = true;
+    fn put<S: RowSink>(&self, sink: &mut S) {
+        sink.put_str(self.as_deref());
+    }
+    fn take<S: RowSource<'a>>(source: &mut S) -> Self {
+        source.take_str().map(Cow::Borrowed)
+    }
+    fn each_text(&mut self, change: &mut dyn FnMut(&mut Text<'a>)) {
+        self.iter_mut().for_each(change);
+    }
+}
 column!(Timestamp, TimeUs, put_time, take_time, |v| v.micros(), |r| Timestamp::from_micros(r));
 column!(Asn, U32, put_u32, take_u32, |v| v.0, |r| Asn(r));
 column!(Country, Str, put_str, take_str, |v| v.as_str(), |r| Country::parse(r).unwrap_or(Country::UNKNOWN));
@@ -199,6 +229,9 @@ macro_rules! table {
             }
             fn take<S: $crate::RowSource<'a>>(source: &mut S) -> Self {
                 Self { $( $field: $crate::Column::take(source), )+ }
+            }
+            fn each_text(&mut self, change: &mut dyn FnMut(&mut $crate::Text<'a>)) {
+                $( $crate::Column::each_text(&mut self.$field, change); )+
             }
         }
     };
