@@ -2,7 +2,9 @@
 //!
 //! It depends on no crate of the workspace: it must build in seconds and work while they are broken.
 
+mod chores;
 mod samples;
+mod tidy;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +12,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "usage: cargo xtask <command>
+  test [ARGS]                      run all tests (release profile); the closing line sums them
+  ci                               fmt, tidy, clippy, doc, test
+  tidy [--ratchet]                 rules of the house that no compiler checks; --ratchet accepts present sizes
+  bench [NAME]                     run the benches
   samples [--seed N] [--out DIR]   write samples/ (measurements with a known truth)
 ";
 
@@ -39,6 +45,14 @@ fn run(args: &[String]) -> Result<ExitCode> {
             samples::run(seed, &out)?;
             Ok(ExitCode::SUCCESS)
         }
+        "test" => chores::test(&root, rest),
+        "ci" => chores::ci(&root),
+        "tidy" if rest.iter().any(|arg| arg == "--ratchet") => {
+            tidy::write_ratchet(&root)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        "tidy" => Ok(if tidy::report(&root)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        "bench" => chores::bench(&root, rest.first().map(String::as_str)),
         other => bail!("unknown command {other}\n{USAGE}"),
     }
 }

@@ -1,8 +1,8 @@
 //! `cargo xtask samples`: measurements in OONI's format with a known truth, made from a seed.
 //!
 //! Nothing here was measured and no person's data is in it. The same seed gives the same bytes; `cargo xtask
-//! tidy` compares what is committed with what the generator gives (the text inside the gzip files, because the
-//! compressor's output may differ between its versions).
+//! tidy` compares what is committed with what the generator gives (the text inside the gzip files, because
+//! the compressor's output may differ between its versions).
 
 mod envelope;
 mod page;

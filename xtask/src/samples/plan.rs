@@ -276,8 +276,8 @@ pub struct Series {
     pub software: Option<Software>,
 }
 
-/// Days on which MegaFon's probes are silent, 2025-07-05 and 06: modelled on the mobile shutdowns of early July
-/// 2025 (69 regions on 5 July; https://github.com/net4people/bbs/issues/515).
+/// Days on which MegaFon's probes are silent, 2025-07-05 and 06: modelled on the mobile shutdowns of early
+/// July 2025 (69 regions on 5 July; https://github.com/net4people/bbs/issues/515).
 pub const SILENT: (u32, std::ops::Range<u64>) = (31133, 33..35);
 
 const fn web(

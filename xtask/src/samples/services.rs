@@ -386,8 +386,8 @@ pub fn psiphon(trouble: bool, stream: &mut Stream) -> Run {
     Run { version: "0.6.0", input: None, target: "psiphon", keys, runtime_us: time }
 }
 
-/// quicping (ts-031): datagrams of an unknown version, which a server answers with its versions. They pass where
-/// QUIC version 1 does not: the filter looks at version 1 only.
+/// quicping (ts-031): datagrams of an unknown version, which a server answers with its versions. They pass
+/// where QUIC version 1 does not: the filter looks at version 1 only.
 pub fn quicping(trouble: bool, stream: &mut Stream) -> Run {
     let mut pings = Vec::new();
     for n in 0..3_u64 {
@@ -418,8 +418,8 @@ pub fn quicping(trouble: bool, stream: &mut Stream) -> Run {
     }
 }
 
-/// echcheck (ts-039). Trouble: hellos that carry an ECH extension and the outer name cloudflare-ech.com get no
-/// answer; the one without the extension passes.
+/// echcheck (ts-039). Trouble: hellos that carry an ECH extension and the outer name cloudflare-ech.com get
+/// no answer; the one without the extension passes.
 pub fn echcheck(trouble: bool, stream: &mut Stream) -> Run {
     let rtt = 30_000 + stream.between(0, 40_000);
     let mut clock = rtt;

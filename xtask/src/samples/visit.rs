@@ -1,5 +1,6 @@
 //! The archival structures that nettests share, filled operation by operation: queries (df-002), tcp_connect
-//! (df-005), tls_handshakes (df-006), requests (df-001) and network events (df-008, cumulative counts included).
+//! (df-005), tls_handshakes (df-006), requests (df-001) and network events (df-008, cumulative counts
+//! included).
 //!
 //! Times run on: each operation starts when the one before ended, so timings in the samples are consistent.
 
@@ -84,7 +85,8 @@ pub struct Visit<'s> {
 }
 
 impl<'s> Visit<'s> {
-    /// A visit that has not begun; `v05` chooses the shape of web_connectivity 0.5 with tags and transaction ids.
+    /// A visit that has not begun; `v05` chooses the shape of web_connectivity 0.5 with tags and transaction
+    /// ids.
     pub fn new(v05: bool, stream: &'s mut Stream) -> Self {
         let rtt_us = stream.between(24_000, 96_000);
         Self {
@@ -187,7 +189,8 @@ impl<'s> Visit<'s> {
                     }));
                 }
                 if rows.is_empty() {
-                    // The system's resolver leaves the empty family out on success (probe-cli, tracex/archival.go).
+                    // The system's resolver leaves the empty family out on success (probe-cli,
+                    // tracex/archival.go).
                     if engine == "system" {
                         return;
                     }
@@ -366,9 +369,9 @@ impl<'s> Visit<'s> {
         self.push_request(flow, url, host, reply, (t0, end), false);
     }
 
-    /// A request whose answer begins and does not end within ten seconds. `slow` answers trickle at some
-    /// 130 kbit/s (a policer of the kind described at https://censoredplanet.org/throttling); others freeze after
-    /// some 16 KB (https://github.com/net4people/bbs/issues/490).
+    /// A request whose answer begins and does not end within ten seconds. `slow` answers trickle at some 130
+    /// kbit/s (a policer of the kind described at https://censoredplanet.org/throttling); others freeze
+    /// after some 16 KB (https://github.com/net4people/bbs/issues/490).
     pub fn stalled_request(&mut self, flow: &Flow, url: &str, host: &str, server: &str, slow: bool) {
         let (t0, _) = self.pass(90);
         self.event(flow, "http_transaction_start", t0, t0, None, None);

@@ -1,4 +1,5 @@
-//! web_connectivity, 0.5 and 0.4: the operations of one visit (df-001 … df-008, ts-017) and the test helper's answer.
+//! web_connectivity, 0.5 and 0.4: the operations of one visit (df-001 … df-008, ts-017) and the test
+//! helper's answer.
 //!
 //! A [`Visit`] collects operations in the order in which a probe performs them; what happens to the visitor
 //! is a [`Case`]. The verdict keys (`blocking`, `accessible`) are what OONI's probe would have written, its
@@ -243,13 +244,15 @@ fn on_cleartext(site: &Site, case: Case, flow: &Flow, visit: &mut Visit<'_>) -> 
             Own::blocked("http-diff", None)
         }
     };
-    // Address validation of the cleartext input: the handshake passes, since only the Host header is looked at.
+    // Address validation of the cleartext input: the handshake passes, since only the Host header is looked
+    // at.
     let validation = visit.connect(site.addresses[0].ip, 443, None, true, false);
     visit.handshake(&validation, site.host, None, None);
     own
 }
 
-/// What the test helper saw, outside the country: the site itself, and each address that the probe asked about.
+/// What the test helper saw, outside the country: the site itself, and each address that the probe asked
+/// about.
 fn control(site: &Site, case: Case, visit: &Visit<'_>) -> Value {
     if matches!(case, Case::NoControl) {
         return json!({
