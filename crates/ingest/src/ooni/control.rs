@@ -94,15 +94,21 @@ fn endpoints<'a>(
     while let Some(key) = reader.next_key()? {
         let at = reader.offset();
         let mut row = RawControl { kind, ..RawControl::default() };
-        match endpoint(key) {
+        match endpoint(key.clone()) {
             Some((ip, port)) => {
                 row.ip = Some(ip);
                 row.port = port;
             }
+            // Before 2021 aliases stand here by name.
             None => {
-                reader.note(at, RejectReason::InvalidAddress);
-                reader.skip()?;
-                continue;
+                let (name, port) = key.rsplit_once(':').unwrap_or((&key, ""));
+                row.port = port.parse::<u16>().ok().map(u32::from);
+                row.host = crate::host::canonical(name).map(|name| Cow::Owned(name.into_owned()));
+                if row.host.is_none() {
+                    reader.note(at, RejectReason::InvalidAddress);
+                    reader.skip()?;
+                    continue;
+                }
             }
         }
         if !reader.enter_object()? {

@@ -94,6 +94,8 @@ pub struct Connect<'a> {
     pub common: Common,
     /// address
     pub ip: Option<Text<'a>>,
+    /// name that was connected to, where the probe wrote one in place of an address
+    pub host: Option<Text<'a>>,
     /// port
     pub port: Option<u32>,
     /// how it ended
@@ -234,6 +236,8 @@ pub enum Value<'a> {
 pub struct RawControl<'a> {
     /// `dns`, `tcp`, `tls`, `quic`, `http`
     pub kind: &'static str,
+    /// name that was connected to, where the helper wrote one in place of an address
+    pub host: Option<Text<'a>>,
     /// address
     pub ip: Option<Text<'a>>,
     /// port

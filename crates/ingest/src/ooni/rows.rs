@@ -226,6 +226,7 @@ fn short(text: &str, limit: usize) -> String {
 
 fn fill_connect<'a>(connect: &Connect<'a>, row: &mut Observation<'a>) {
     row.ip = connect.ip.clone().or_else(|| row.ip.take());
+    row.hostname = row.hostname.take().or_else(|| connect.host.clone());
     row.port = connect.port;
     row.tcp_failure = connect.outcome.failure();
     row.tcp_success = match connect.outcome {
@@ -286,7 +287,11 @@ pub fn controls<'a>(raw: &Raw<'a>, measurement: &Measurement<'a>, reference: &Re
             measurement_uid: measurement.measurement_uid.clone(),
             start_utc: measurement.start_utc,
             kind: Cow::Borrowed(control.kind),
-            hostname: control.server_name.clone().or_else(|| measurement.hostname.clone()),
+            hostname: control
+                .host
+                .clone()
+                .or_else(|| control.server_name.clone())
+                .or_else(|| measurement.hostname.clone()),
             ip: control.ip.clone(),
             port: control.port,
             success: control.success,
