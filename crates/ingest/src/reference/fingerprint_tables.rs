@@ -241,28 +241,56 @@ mod tests {
         let parsed = ooni(csv.as_bytes());
         assert_eq!((parsed.rows, parsed.skipped), (2, 3));
         let rows = rows(&parsed);
-        assert_eq!((rows[0].location.as_str(), &rows[0].countries[..]), ("header.server", &["AE".into(), "SA".into()][..]));
+        assert_eq!(
+            (rows[0].location.as_str(), &rows[0].countries[..]),
+            ("header.server", &["AE".into(), "SA".into()][..])
+        );
         assert_eq!((rows[1].pattern.as_str(), &rows[1].countries[..]), ("two\nlines", &["GR".into()][..]));
     }
 
     #[test]
     fn censored_planet_text_is_unescaped_and_bare_urls_are_matched_where_redirects_point() {
         let lines = concat!(
-            r#"{"fingerprint":"a_prod_f_2","pattern":"fortinet\\.net"}"#, "\n",
-            r#"{"fingerprint":"c_isp_ru_x","pattern":"http://block\\.example\\.ru/"}"#, "\n",
-            r#"{"fingerprint":"a_prod_b","pattern":"Server: Barracuda/NGFirewall"}"#, "\n",
-            r#"{"fingerprint":"e_unk_s","pattern":"URL .* Sp.*er Gate"}"#, "\n",
-            r#"{"fingerprint":"x_nginx","pattern":"Thank you"}"#, "\nnot json\n",
+            r#"{"fingerprint":"a_prod_f_2","pattern":"fortinet\\.net"}"#,
+            "\n",
+            r#"{"fingerprint":"c_isp_ru_x","pattern":"http://block\\.example\\.ru/"}"#,
+            "\n",
+            r#"{"fingerprint":"a_prod_b","pattern":"Server: Barracuda/NGFirewall"}"#,
+            "\n",
+            r#"{"fingerprint":"e_unk_s","pattern":"URL .* Sp.*er Gate"}"#,
+            "\n",
+            r#"{"fingerprint":"x_nginx","pattern":"Thank you"}"#,
+            "\nnot json\n",
         );
         let parsed = censored_planet(lines.as_bytes());
         assert_eq!((parsed.rows, parsed.skipped), (5, 1));
         let seen: Vec<_> = rows(&parsed)
             .iter()
-            .map(|r| (r.id.as_str(), r.location.as_str(), r.pattern_type, r.pattern.as_str(), r.countries.join(",")))
+            .map(|r| {
+                (
+                    r.id.as_str(),
+                    r.location.as_str(),
+                    r.pattern_type,
+                    r.pattern.as_str(),
+                    r.countries.join(","),
+                )
+            })
             .collect();
         assert_eq!(seen[0], ("cp.a_prod_f_2", "body", PatternType::Contains, "fortinet.net", String::new()));
-        assert_eq!(seen[1], ("cp.c_isp_ru_x", "header.location", PatternType::Contains, "http://block.example.ru/", "RU".into()));
-        assert_eq!(seen[2], ("cp.a_prod_b", "header.server", PatternType::Contains, "Barracuda/NGFirewall", String::new()));
+        assert_eq!(
+            seen[1],
+            (
+                "cp.c_isp_ru_x",
+                "header.location",
+                PatternType::Contains,
+                "http://block.example.ru/",
+                "RU".into()
+            )
+        );
+        assert_eq!(
+            seen[2],
+            ("cp.a_prod_b", "header.server", PatternType::Contains, "Barracuda/NGFirewall", String::new())
+        );
         assert_eq!(seen[3].2, PatternType::Regexp);
         assert_eq!((seen[4].0, rows(&parsed)[4].scope.as_str()), ("cp.fp_x_nginx", "fp"));
     }

@@ -358,7 +358,8 @@ mod tests {
             ],
             Vec::new(),
         );
-        let header = |name: &str, value: &str| ids(&fingerprints, |f, hits| f.match_header(name, value, hits));
+        let header =
+            |name: &str, value: &str| ids(&fingerprints, |f, hits| f.match_header(name, value, hits));
         assert_eq!(header("Location", "http://block.example/"), ["c", "f", "p"]);
         assert_eq!(header("LOCATION", "https://block.example/?id=7"), ["c", "r"]);
         assert_eq!(header("server", "Filter/1.0 warning"), ["any", "s"]);
@@ -395,11 +396,13 @@ mod tests {
     #[test]
     fn empty_fingerprints_match_nothing() {
         let fingerprints = Fingerprints::default();
-        assert!(ids(&fingerprints, |f, hits| {
-            f.match_body(b"<html>", hits);
-            f.match_header("location", "x", hits);
-            f.match_dns("127.0.0.1", hits);
-        })
-        .is_empty());
+        assert!(
+            ids(&fingerprints, |f, hits| {
+                f.match_body(b"<html>", hits);
+                f.match_header("location", "x", hits);
+                f.match_dns("127.0.0.1", hits);
+            })
+            .is_empty()
+        );
     }
 }

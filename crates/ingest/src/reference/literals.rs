@@ -281,13 +281,12 @@ impl Costs {
     /// pairs of bytes are.
     fn of_block(&self, bytes: &[u8]) -> u64 {
         let block = block_of(bytes);
-        let same = if bytes.len() == 8 {
-            count(&self.eights, &block)
-        } else {
-            count(&self.fours, &(block as u32))
-        };
-        let pairs: usize =
-            bytes.windows(2).map(|w| count(&self.ordinary_pairs, &u16::from_le_bytes([w[0], w[1]])).min(20)).sum();
+        let same =
+            if bytes.len() == 8 { count(&self.eights, &block) } else { count(&self.fours, &(block as u32)) };
+        let pairs: usize = bytes
+            .windows(2)
+            .map(|w| count(&self.ordinary_pairs, &u16::from_le_bytes([w[0], w[1]])).min(20))
+            .sum();
         let is_one_byte = bytes.iter().all(|b| *b == bytes[0]);
         (same * same * 10 + pairs) as u64 + u64::from(is_one_byte) * 100_000
     }
@@ -348,7 +347,11 @@ mod tests {
             for before in 0..20 {
                 for after in 0..20 {
                     let body = [vec![b'#'; before], text.clone(), vec![b'#'; after]].concat();
-                    assert_eq!(literals.find(&body).texts().collect::<Vec<_>>(), [0], "{length} {before} {after}");
+                    assert_eq!(
+                        literals.find(&body).texts().collect::<Vec<_>>(),
+                        [0],
+                        "{length} {before} {after}"
+                    );
                     let cut = &body[..before + length - 1];
                     assert_eq!(literals.find(cut).texts().count(), 0, "{length} {before}");
                 }
@@ -364,7 +367,10 @@ mod tests {
             let letters = 2 + round % 4;
             let count = 1 + numbers.below(120);
             let texts: Vec<_> = (0..count)
-                .map(|_| { let n = 1 + numbers.below(30); numbers.bytes(n, letters) })
+                .map(|_| {
+                    let n = 1 + numbers.below(30);
+                    numbers.bytes(n, letters)
+                })
                 .collect();
             let literals = Literals::build(texts.clone());
             for _ in 0..6 {

@@ -214,9 +214,8 @@ impl Reference {
             );
         }
         if self.test_lists.is_empty() {
-            missing.push(
-                "No test lists: targets have no category. Import the lists of citizenlab/test-lists.",
-            );
+            missing
+                .push("No test lists: targets have no category. Import the lists of citizenlab/test-lists.");
         }
         missing
     }
@@ -284,10 +283,10 @@ pub fn import(paths: &[PathBuf], into: &Path) -> Result<Vec<TableEntry>, Referen
     let entries: Vec<TableEntry> = incoming.iter().map(|table| table.entry.clone()).collect();
     let mut tables = incoming;
     if into.join(store::MANIFEST).is_file() {
-        let known: BTreeSet<_> = entries.iter().map(|e| (e.kind, e.name.clone(), e.version.clone())).collect();
-        let is_new = |t: &Table| {
-            !known.contains(&(t.entry.kind, t.entry.name.clone(), t.entry.version.clone()))
-        };
+        let known: BTreeSet<_> =
+            entries.iter().map(|e| (e.kind, e.name.clone(), e.version.clone())).collect();
+        let is_new =
+            |t: &Table| !known.contains(&(t.entry.kind, t.entry.name.clone(), t.entry.version.clone()));
         tables.extend(store::read(into)?.into_iter().filter(is_new));
     }
     tables.sort_by(|a, b| a.key().cmp(&b.key()));

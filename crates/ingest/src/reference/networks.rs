@@ -234,12 +234,19 @@ mod tests {
 
     fn table(asn: u32, org: &str) -> RangeTable {
         let row = Row { start: 0x0100_0000, end: 0x0100_00ff, value: 1 };
-        RangeTable { v4: Ranges::build(vec![row]).0, v6: Ranges::default(), networks: vec![(asn, org.into())] }
+        RangeTable {
+            v4: Ranges::build(vec![row]).0,
+            v6: Ranges::default(),
+            networks: vec![(asn, org.into())],
+        }
     }
 
     fn countries(code: &str, start: u32) -> RangeTable {
         let value = country_value(Country::parse(code).unwrap());
-        RangeTable { v4: Ranges::build(vec![Row { start, end: start + 255, value }]).0, ..RangeTable::default() }
+        RangeTable {
+            v4: Ranges::build(vec![Row { start, end: start + 255, value }]).0,
+            ..RangeTable::default()
+        }
     }
 
     fn day(text: &str) -> Timestamp {
@@ -269,7 +276,10 @@ mod tests {
         builder.add_countries(day("2018-10-13").day_index(), countries("AU", 0x0100_0000));
         let networks = builder.finish();
         let country = |ip: &str| {
-            networks.lookup(ip.parse().unwrap(), day("2015-01-01")).and_then(|n| n.country).map(|c| c.to_string())
+            networks
+                .lookup(ip.parse().unwrap(), day("2015-01-01"))
+                .and_then(|n| n.country)
+                .map(|c| c.to_string())
         };
         assert_eq!(country("2.0.0.9").as_deref(), Some("IT"));
         assert_eq!(country("1.0.0.9").as_deref(), Some("AU"));

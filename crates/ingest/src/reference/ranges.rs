@@ -212,14 +212,16 @@ mod tests {
         let (ranges, overlapping) =
             Ranges::build(vec![row(50, 59, 3), row(10, 19, 1), row(15, 30, 9), row(9, 2, 9), row(20, 29, 1)]);
         assert_eq!(overlapping, 2);
-        let seen: Vec<u32> = [0, 9, 10, 19, 29, 30, 49, 50, 59, 60, u32::MAX].map(|k| ranges.value(k)).to_vec();
+        let seen: Vec<u32> =
+            [0, 9, 10, 19, 29, 30, 49, 50, 59, 60, u32::MAX].map(|k| ranges.value(k)).to_vec();
         assert_eq!(seen, [0, 0, 1, 1, 1, 0, 0, 3, 3, 0, 0]);
         assert_eq!(ranges.starts, [10, 30, 50, 60], "neighbours with one value are joined");
     }
 
     #[test]
     fn the_last_address_belongs_to_its_range() {
-        let (ranges, overlapping) = Ranges::build(vec![row(u32::MAX - 1, u32::MAX, 7), row(u32::MAX, u32::MAX, 8)]);
+        let (ranges, overlapping) =
+            Ranges::build(vec![row(u32::MAX - 1, u32::MAX, 7), row(u32::MAX, u32::MAX, 8)]);
         assert_eq!((ranges.value(u32::MAX), ranges.value(u32::MAX - 2), overlapping), (7, 0, 1));
     }
 
@@ -230,7 +232,12 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as u32
         };
-        let rows: Vec<_> = (0..2_000).map(|i| { let s = next(); row(s, s + next() % 9_000, i + 1) }).collect();
+        let rows: Vec<_> = (0..2_000)
+            .map(|i| {
+                let s = next();
+                row(s, s + next() % 9_000, i + 1)
+            })
+            .collect();
         let (ranges, _) = Ranges::build(rows);
         let mut bytes = Vec::new();
         ranges.write(&mut bytes);

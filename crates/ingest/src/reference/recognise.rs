@@ -99,9 +99,15 @@ mod tests {
             ("1.0.0.0,1.0.0.255,13335,\"Cloudflare, Inc.\"\n", Some(Format::AsnCsv)),
             ("garbage\n2001:200::,2001:200::ff,JP\n", Some(Format::CountryCsv)),
             ("16777216,16777471,AU\n", Some(Format::CountryCsv)),
-            ("# conditions\n2|ripencc|1|2|3|20140630|+0200\nripencc|*|ipv4|*|49932|summary\n", Some(Format::Delegated)),
+            (
+                "# conditions\n2|ripencc|1|2|3|20140630|+0200\nripencc|*|ipv4|*|49932|summary\n",
+                Some(Format::Delegated),
+            ),
             ("{\n \"countryCode\" : \"RU\",\n \"prefixes\" : {", Some(Format::Ipverse)),
-            ("name,scope,other_names,location_found,pattern_type,pattern,x\n", Some(Format::OoniFingerprints)),
+            (
+                "name,scope,other_names,location_found,pattern_type,pattern,x\n",
+                Some(Format::OoniFingerprints),
+            ),
             ("name,common_name,pattern,location_found,exp_url\n", Some(Format::CitizenLabHttp)),
             ("name,response,confidence_no_fp\n", Some(Format::CitizenLabDns)),
             ("{\"fingerprint\":\"a\",\"pattern\":\"b\"}\n", Some(Format::CensoredPlanet)),

@@ -186,8 +186,11 @@ mod tests {
 
     #[test]
     fn required_text_stands_in_whatever_the_expression_matches() {
-        let bodies = ["ab+c abbbc", "xaabcc", "color bar", "colour bar", "abccd", "a{b}", "onetwo three", "aa\nbb"];
-        for pattern in ["ab+c", "a*bc+", "colou?r", "abc{2}d", r"a\{b}", "(one|two)+ three", r"a\nb", "[ab]{2}.b"] {
+        let bodies =
+            ["ab+c abbbc", "xaabcc", "color bar", "colour bar", "abccd", "a{b}", "onetwo three", "aa\nbb"];
+        for pattern in
+            ["ab+c", "a*bc+", "colou?r", "abc{2}d", r"a\{b}", "(one|two)+ three", r"a\nb", "[ab]{2}.b"]
+        {
             let regex = super::super::fingerprints::compile(pattern).unwrap();
             let text = required_text(pattern);
             for body in bodies.iter().filter(|b| regex.is_match(b.as_bytes())) {

@@ -136,9 +136,7 @@ fn sweep(dir: &Path, manifest: &Manifest) {
 pub(super) fn encode(content: &Content) -> Vec<u8> {
     match content {
         Content::Networks(table) | Content::Countries(table) => encode_ranges(table),
-        Content::Fingerprints(rows) => {
-            serde_json::to_vec(rows).expect("strings can be written as JSON")
-        }
+        Content::Fingerprints(rows) => serde_json::to_vec(rows).expect("strings can be written as JSON"),
         Content::Hosts(rows) => serde_json::to_vec(rows).expect("strings can be written as JSON"),
     }
 }

@@ -159,8 +159,7 @@ impl RangeRows {
 fn range_csv(format: Format, bytes: &[u8]) -> Parsed {
     let is_asn = format == Format::AsnCsv;
     let empty = RangeTable::default();
-    let mut parsed =
-        Parsed::new(if is_asn { Content::Networks(empty) } else { Content::Countries(empty) });
+    let mut parsed = Parsed::new(if is_asn { Content::Networks(empty) } else { Content::Countries(empty) });
     let mut rows = RangeRows::default();
     let mut networks: Vec<(u32, String)> = Vec::new();
     let mut known: HashMap<u32, Vec<u32>, Xxh3DefaultBuilder> = HashMap::default();
@@ -217,9 +216,8 @@ fn delegated(bytes: &[u8]) -> Parsed {
             [_, _, _, _, _, "summary"] | [_, _, "asn", ..] => {}
             [_, _, "ipv4" | "ipv6", _, _, _, "available" | "reserved", ..] => {}
             [_, country, family @ ("ipv4" | "ipv6"), start, size, _, _, ..] => {
-                let row = delegated_range(family, start, size).and_then(|(start, end)| {
-                    rows.push(start, end, country_value(Country::parse(country)?))
-                });
+                let row = delegated_range(family, start, size)
+                    .and_then(|(start, end)| rows.push(start, end, country_value(Country::parse(country)?)));
                 match row {
                     Some(()) => parsed.rows += 1,
                     None => parsed.skipped += 1,
@@ -393,7 +391,10 @@ mod tests {
         let parsed = parse(Format::AsnCsv, csv);
         assert_eq!((parsed.rows, parsed.skipped, parsed.overlapping), (3, 4, 1));
         let Content::Networks(table) = &parsed.content else { panic!() };
-        assert_eq!(table.networks[table.v4.value(0x0100_0001) as usize - 1], (13335, "Cloudflare, Inc.".into()));
+        assert_eq!(
+            table.networks[table.v4.value(0x0100_0001) as usize - 1],
+            (13335, "Cloudflare, Inc.".into())
+        );
         assert_ne!(table.v6.value(0x2001_0200 << 96), 0);
     }
 
@@ -404,7 +405,10 @@ mod tests {
             b"16777216,16777471,AU\n42540528726795050063891204319802818560,42540528806023212578155541913346768895,JP\n",
         );
         assert_eq!(countries(&parsed).v4.value(0x0100_0000), country_value(Country::parse("AU").unwrap()));
-        assert_eq!(countries(&parsed).v6.value(0x2001_0200 << 96), country_value(Country::parse("JP").unwrap()));
+        assert_eq!(
+            countries(&parsed).v6.value(0x2001_0200 << 96),
+            country_value(Country::parse("JP").unwrap())
+        );
     }
 
     #[test]
@@ -430,7 +434,10 @@ mod tests {
         let parsed = parse(Format::TestList, csv.as_bytes());
         let Content::Hosts(hosts) = &parsed.content else { panic!() };
         let names: Vec<_> = hosts.iter().map(|h| (h.host.as_str(), h.root)).collect();
-        assert_eq!(names, [("www.blackblocg.info", true), ("www.example.org", false), ("xn--e1afmkfd.xn--p1ai", true)]);
+        assert_eq!(
+            names,
+            [("www.blackblocg.info", true), ("www.example.org", false), ("xn--e1afmkfd.xn--p1ai", true)]
+        );
         assert_eq!((parsed.rows, parsed.skipped, parsed.date.as_deref()), (3, 1, Some("2020-02-03")));
     }
 

@@ -82,7 +82,11 @@ mod tests {
     fn the_host_itself_comes_before_its_pages_and_younger_lists_before_older() {
         let lists = TestLists::build(vec![
             ("ru".into(), "2020-01-01".into(), vec![host("a.org", "NEWS", true), host("b.org", "OLD", true)]),
-            ("global".into(), "2024-01-01".into(), vec![host("a.org", "HUMR", false), host("b.org", "NEW", true)]),
+            (
+                "global".into(),
+                "2024-01-01".into(),
+                vec![host("a.org", "HUMR", false), host("b.org", "NEW", true)],
+            ),
             ("ir".into(), "2019-01-01".into(), vec![host("www.c.org", "POLR", true)]),
         ]);
         assert_eq!(lists.category("a.org"), Some("NEWS"));
