@@ -180,6 +180,39 @@ fn conclude(target: &mut TargetFacts) {
     target.witnesses.truncate(WITNESSES);
 }
 
+/// What the report says of a target; every target stands in exactly one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// blocked, firmly
+    Blocked,
+    /// throttled, firmly
+    Throttled,
+    /// interference was seen, but too rarely or too seldom to call it a finding
+    Sign,
+    /// down for everyone
+    Down,
+    /// nothing could be judged
+    Untold,
+    /// works
+    Works,
+}
+
+/// The group of a target. A minority of blocked measurements counts as a sign when there are
+/// [`FIRM_MEASUREMENTS`] of them or one in ten; below that it is noise, and the count still shows in the map.
+pub fn group(target: &TargetFacts) -> Group {
+    let noticed = target.counts.interference() >= FIRM_MEASUREMENTS
+        || target.interference_share.is_some_and(|share| share >= 0.1);
+    match (State::parse(&target.state), target.strength) {
+        (Some(State::Blocked), Strength::Firm) => Group::Blocked,
+        (Some(State::Throttled), Strength::Firm) => Group::Throttled,
+        (Some(State::Blocked | State::Throttled), _) => Group::Sign,
+        (Some(State::Ok | State::Down), Strength::Minority) if noticed => Group::Sign,
+        (Some(State::Ok), _) => Group::Works,
+        (Some(State::Down), _) => Group::Down,
+        (Some(State::Insufficient) | None, _) => Group::Untold,
+    }
+}
+
 /// Order of the report: interference first, then the firmest, then the share, then the count.
 fn rank(target: &TargetFacts) -> (u8, Strength, std::cmp::Reverse<u64>, std::cmp::Reverse<u64>) {
     let state = match State::parse(&target.state) {
