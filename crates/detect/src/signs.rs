@@ -1,0 +1,316 @@
+//! Signs: the named pieces of evidence that rules may ask for.
+//!
+//! Code turns facts into signs, rules (data) turn signs into verdicts. A sign is about one host at one
+//! hop and one layer, except those that start with `control.`, `chain.`, `probe.` and `test.`, which
+//! every layer of a measurement shares. The doc of each sign is what the manual prints, so it says
+//! what the evidence is and not what follows from it.
+
+macro_rules! signs {
+    ($( $variant:ident = $name:literal, $doc:literal; )+) => {
+        /// One piece of evidence.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Sign {
+            $( #[doc = $doc] $variant, )+
+        }
+
+        impl Sign {
+            /// Every sign, in the order of the manual.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant, )+ ];
+
+            /// Its name in rule files.
+            pub const fn name(self) -> &'static str {
+                match self { $( Self::$variant => $name, )+ }
+            }
+
+            /// What evidence it is.
+            pub const fn doc(self) -> &'static str {
+                match self { $( Self::$variant => $doc, )+ }
+            }
+        }
+    };
+}
+
+signs! {
+    // What stands beside the whole measurement.
+    ControlNone = "control.none", "this test has no test helper";
+    ControlAbsent = "control.absent", "the test has a helper, the measurement carries no answer of it";
+    ControlFailed = "control.failed", "the helper was asked and could not be reached or gave an error: it may be blocked itself";
+    ControlOk = "control.ok", "the helper answered";
+    ControlHttpOk = "control.http_ok", "the helper fetched the page, redirects included";
+    ControlHttpFailed = "control.http_failed", "the helper could not fetch the page either";
+    ChainControlOk = "chain.control_ok", "this is a redirect hop, and the helper walked the same chain of redirects to its end";
+    Hop = "chain.hop", "this host was reached by a redirect";
+    ProbeOffline = "probe.offline", "no operation of this measurement worked and no helper answered: the probe may have had no network";
+    InstrumentDefect = "probe.instrument_defect", "this software version fails here in several networks of several countries and nowhere succeeds, while other versions succeed";
+    ClockOff = "probe.clock_off", "the probe's clock and the collector's differ by more than a day";
+
+    // Name resolution.
+    DnsAnswered = "dns.answered", "the user's resolver gave an address";
+    DnsFailed = "dns.failed", "every lookup through the user's resolver failed";
+    DnsNxDomain = "dns.nxdomain", "it said NXDOMAIN";
+    DnsNoAnswer = "dns.no_answer", "it gave an empty answer";
+    DnsAndroidNoData = "dns.android_no_data", "Android's cache said no data, which stands for NXDOMAIN or any other miss";
+    DnsRefused = "dns.refused", "it said REFUSED";
+    DnsServfail = "dns.servfail", "it said SERVFAIL or gave another error";
+    DnsTimeout = "dns.timeout", "it did not answer";
+    DnsLocal = "dns.local", "the probe's own machine or network failed the lookup";
+    DnsOnlyAaaa = "dns.only_aaaa", "only IPv6 addresses were asked for, and the helper knows only IPv4 ones";
+    DnsBogon = "dns.bogon", "every address in the answer is private, reserved or otherwise not public";
+    DnsBogonZero = "dns.bogon_zero", "the bogon is 0.0.0.0, :: or loopback, as home filters and hosts files answer";
+    DnsFingerprint = "dns.fingerprint", "the answer is an address that block pages of this country, or of no known country, are served from";
+    DnsLeadsToBlockpage = "dns.leads_to_blockpage", "a known block page came from the address in the answer";
+    DnsControlAnswered = "dns.control_answered", "the helper resolved the name to a public address";
+    DnsControlBogon = "dns.control_bogon", "the helper's answer is a bogon as well";
+    DnsControlNxDomain = "dns.control_nxdomain", "the helper was told that the name does not exist";
+    DnsControlNoAnswer = "dns.control_no_answer", "the helper got an empty answer";
+    DnsControlError = "dns.control_error", "the helper's own lookup failed otherwise";
+    DnsControlMatch = "dns.control_match", "an address in the answer is one that the helper resolved";
+    DnsSameNetwork = "dns.same_network", "an address in the answer belongs to the same network or organisation as one of the helper's";
+    DnsValidated = "dns.validated", "a certificate valid for the name was shown at an address of the answer, to the probe or to the helper";
+    DnsBaselineValidated = "dns.baseline_validated", "the same, to probes in enough other networks within a day";
+    DnsOwnNetwork = "dns.own_network", "every address in the answer lies in the probe's own network, and none of the helper's does";
+    DnsContentSame = "dns.content_same", "the page served from an address of the answer is the helper's page";
+    DnsContentDiffers = "dns.content_differs", "the page served from an address of the answer differs from the helper's in every compared respect";
+    DnsCertificateContradicts = "dns.certificate_contradicts", "every address of the answer that was asked over TLS showed a certificate that does not verify, while the helper saw a valid one for the name elsewhere";
+    DnsUnreachable = "dns.unreachable", "no address of the answer could be connected to";
+    DnsEncryptedAnswered = "dns.encrypted_answered", "an encrypted resolver (DoH, DoT), asked by the same probe, gave a public address";
+    DnsEncryptedNxDomain = "dns.encrypted_nxdomain", "an encrypted resolver, asked by the same probe, said NXDOMAIN";
+    DnsEncryptedAgrees = "dns.encrypted_agrees", "the encrypted resolver's answer shares an address or a network with the user's";
+    DnsEncryptedDisagrees = "dns.encrypted_disagrees", "the encrypted resolver's answer shares neither";
+    DnsEncryptedMatchesControl = "dns.encrypted_matches_control", "the encrypted resolver and the helper name the same address, so the name is not answered by place";
+    DnsPlainAnswered = "dns.plain_answered", "another resolver, asked in the clear, gave a public address";
+    DnsPlainAgrees = "dns.plain_agrees", "another resolver, asked in the clear, gave an address that the user's gave";
+    DnsPlainMatchesControl = "dns.plain_matches_control", "another resolver, asked in the clear, gave an address that the helper resolved";
+    DnsExplicitResolver = "dns.explicit_resolver", "the lookups were sent to a resolver that the test chose: their failure is about that resolver, not about the name";
+    DnsBaselineResolves = "dns.baseline_resolves", "the name resolved in enough other networks within a day";
+    DnsBaselineFails = "dns.baseline_fails", "the name failed to resolve in enough other networks of several countries, and resolved in none";
+
+    // Connections.
+    TcpOk = "tcp.ok", "a connection on the user's path opened";
+    TcpOkElsewhere = "tcp.ok_elsewhere", "a connection opened to an address of this host that the user's path does not use, or only to validate an address";
+    TcpFailed = "tcp.failed", "a connection that a user would make failed and may be judged";
+    TcpRefused = "tcp.refused", "it was refused";
+    TcpReset = "tcp.reset", "it was reset while being set up";
+    TcpTimeout = "tcp.timeout", "nothing came back";
+    TcpUnreachable = "tcp.unreachable", "an ICMP message or the local stack said there is no route";
+    TcpLocal = "tcp.local", "the probe's own machine or network is at fault";
+    TcpControlOk = "tcp.control_ok", "the helper connected to this very address and port";
+    TcpControlFailed = "tcp.control_failed", "the helper could not connect to this address and port either";
+    TcpNameControlOk = "tcp.name_control_ok", "the helper reached the host at another address or fetched its page";
+    TcpVouched = "tcp.vouched", "the address is one that the helper, an encrypted resolver or a valid certificate gives for the name";
+    TcpNotTrusted = "tcp.not_trusted", "what failed were only connections to addresses from an answer that was found false";
+    TcpIpv6Broken = "tcp.ipv6_broken", "what failed were only IPv6 connections, and no IPv6 connection of this measurement works while IPv4 does";
+    TcpCheckOnly = "tcp.check_only", "what failed only served to validate an address (fetch_body=false)";
+    TcpFrozen = "tcp.frozen", "a transfer stopped for good after 8 to 64 KiB, without FIN or RST";
+    TcpBaselineOk = "tcp.baseline_ok", "this address and port opened in enough other networks within a day";
+    TcpBaselineFails = "tcp.baseline_fails", "this address and port failed in enough other networks of several countries and opened in none";
+    TcpManyEndpoints = "tcp.many_endpoints", "three or more endpoints without a host name were tried";
+    TcpAllFailed = "tcp.all_failed", "every connection that a user would make failed";
+
+    // TLS over TCP.
+    TlsOk = "tls.ok", "a handshake that a user would make completed and was verified";
+    TlsOkUnverified = "tls.ok_unverified", "a handshake completed; the probe was told not to verify it";
+    TlsOkCheck = "tls.ok_check", "a handshake that only served to validate an address completed";
+    TlsFailed = "tls.failed", "a handshake that a user would make failed and may be judged";
+    TlsReset = "tls.reset", "it ended with RST";
+    TlsTimeout = "tls.timeout", "it stalled";
+    TlsEof = "tls.eof", "it ended with an orderly close";
+    TlsAlert = "tls.alert", "it ended with an alert or a protocol error, as servers send too";
+    TlsCertName = "tls.cert_name", "the certificate is for another name";
+    TlsCertAuthority = "tls.cert_authority", "the certificate's issuer is not trusted";
+    TlsCertInvalid = "tls.cert_invalid", "the certificate is expired or not yet valid, as far as the probe's clock goes";
+    TlsLocal = "tls.local", "the probe's own machine is at fault, or the failure has no name";
+    TlsControlSame = "tls.control_same", "the helper completed the handshake with this very address and name";
+    TlsControlName = "tls.control_name", "the helper completed a handshake for this name at another address, or fetched its https page";
+    TlsControlSameFailure = "tls.control_same_failure", "the helper's handshake with this address or name failed in the same way";
+    TlsControlFailed = "tls.control_failed", "the helper's handshake with this address and name failed";
+    TlsNotTrusted = "tls.not_trusted", "what failed were only handshakes with addresses from an answer that was found false";
+    TlsCheckOnly = "tls.check_only", "what failed only served to validate an address (fetch_body=false)";
+    TlsHttpSameCut = "tls.http_same_cut", "the plain HTTP request to the same host was cut in the same way";
+    TlsOtherNameOk = "tls.other_name_ok", "another server name completed the handshake with the same address";
+    TlsOtherNameBaseline = "tls.other_name_baseline", "other names complete handshakes with the same address in this network's neighbours";
+    TlsStalledBody = "tls.stalled_body", "the answer began over TLS and its body never completed";
+    TlsSlow = "tls.slow", "the bytes of this connection came in at less than the ruleset's slow rate for longer than its slow time";
+    TlsEch = "tls.ech", "the failed handshake used ECH, and one without ECH to the same host completed";
+    TlsBaselineOk = "tls.baseline_ok", "handshakes for this name completed in enough other networks within a day";
+    TlsBaselineFails = "tls.baseline_fails", "they failed in enough other networks of several countries and completed in none";
+    TransferLarge = "transfer.large", "the helper's copy of the page is large, so that a slow line shows";
+    TransferFrozen = "transfer.frozen", "bytes stopped for good after 8 to 64 KiB";
+
+    // QUIC.
+    QuicOk = "quic.ok", "a QUIC handshake completed";
+    QuicFailed = "quic.failed", "a QUIC handshake failed and may be judged";
+    QuicTimeout = "quic.timeout", "Initial packets stayed unanswered, or the handshake stalled";
+    QuicReset = "quic.reset", "the handshake was broken off";
+    QuicCert = "quic.cert", "the certificate did not verify";
+    QuicOther = "quic.other", "it failed otherwise";
+    QuicControlOk = "quic.control_ok", "the helper completed a QUIC handshake with this name";
+    QuicControlFailed = "quic.control_failed", "the helper did not";
+    QuicNotTrusted = "quic.not_trusted", "the addresses came from an answer that was found false";
+    QuicBaselineOk = "quic.baseline_ok", "QUIC handshakes with this host completed in enough other networks within a day";
+    QuicBaselineFails = "quic.baseline_fails", "they failed in enough other networks of several countries and completed in none";
+
+    // HTTP.
+    HttpAnswered = "http.answered", "an answer with a status code came";
+    HttpFailed = "http.failed", "no complete answer came";
+    HttpReset = "http.reset", "the connection was reset after the request";
+    HttpTimeout = "http.timeout", "nothing came after the request";
+    HttpEof = "http.eof", "the connection was closed after the request";
+    HttpOtherFailure = "http.other_failure", "the exchange failed otherwise: a bad redirect, too many redirects, a library's complaint";
+    HttpEncrypted = "http.encrypted", "the request went over TLS";
+    HttpAuthenticated = "http.authenticated", "the answer came over a verified TLS connection: nobody on the way could write it";
+    HttpRedirect = "http.redirect", "the answer is a redirect";
+    HttpCrossesSite = "http.crosses_site", "it leads to another site";
+    HttpFinal = "http.final", "this is the last answer of the chain";
+    HttpFinalSame = "http.final_same", "the last answer of the chain is the helper's page, or was authenticated while the helper got a page too";
+    HttpFinalDiffers = "http.final_differs", "the last answer of the chain differs from the helper's page in every compared respect";
+    HttpSame = "http.same", "same status as the helper, and length, title or uncommon headers match (ts-017)";
+    HttpDiff = "http.diff", "the helper got a page; length, title and uncommon headers all differ, and nothing was cut off (ts-017)";
+    HttpStatusOk = "http.status_ok", "the status is 2xx";
+    HttpStatusRefused = "http.status_refused", "the status is 4xx or 5xx while the helper's was not";
+    HttpStatusSame = "http.status_same", "the helper got the same status";
+    HttpCaptcha = "http.captcha", "403, 429 or 503 from a server of a CDN that asks visitors to prove themselves";
+    HttpFingerprint = "http.fingerprint", "a block page of a government, provider, product or institution, expected in this country or bound to none";
+    HttpFingerprintWeak = "http.fingerprint_weak", "a block page whose owner is not known, or that is expected in other countries";
+    HttpFingerprintFalse = "http.fingerprint_false", "a page known to be mistaken for a block page, or a refusal by the site itself";
+    HttpNotTrusted = "http.not_trusted", "the answer came from an address that was found false";
+    HttpSameCut = "http.same_cut", "the TLS handshake with the same host was cut in the same way: one filter by name, counted there";
+    HttpStalledBody = "http.stalled_body", "the answer began and its body never completed";
+    HttpSlow = "http.slow", "the bytes came in at less than the ruleset's slow rate for longer than its slow time";
+    HttpTampered = "http.tampered", "what the server received or sent back is not what was sent";
+    HttpIntact = "http.intact", "what was sent arrived as it was sent";
+    HttpBaselineOk = "http.baseline_ok", "requests to this host were answered in enough other networks within a day";
+    HttpBaselineFails = "http.baseline_fails", "requests to this host failed in enough other networks of several countries and were answered in none";
+
+    // Applications.
+    AppOk = "app.ok", "the application says that it worked";
+    AppFailed = "app.failed", "the application says that it did not work";
+    AppPartial = "app.partial", "some of its parts worked and some did not";
+    AppTimeout = "app.timeout", "its parts failed by silence";
+    AppReset = "app.reset", "its parts failed by RST or close";
+    AppEndpointsAllFailed = "app.endpoints_all_failed", "every endpoint of the application failed, and at least three were tried";
+    AppEndpointsOk = "app.endpoints_ok", "at least one endpoint of the application worked";
+    AppEndpointsMost = "app.endpoints_most_failed", "more than four of five endpoints failed, and at least five were tried";
+    AppWebOk = "app.web_ok", "its web page, or another of its services, answered in the same measurement";
+    AppWebFailed = "app.web_failed", "its web page did not answer in a way that points to the network";
+    AppNotRun = "app.not_run", "the application says of no part whether it worked";
+    AppInvalidated = "app.invalidated", "this version of the test is known to be wrong on this date";
+    AppNameForged = "app.name_forged", "a name of the application was judged to resolve falsely in the same measurement";
+    AppBaselineOk = "app.baseline_ok", "the same part worked in enough other networks within a day";
+    AppBaselineFails = "app.baseline_fails", "the same part failed in enough other networks of several countries and worked in none";
+    TestTelegram = "test.telegram", "the test is telegram";
+    TestWhatsapp = "test.whatsapp", "the test is whatsapp";
+    TestFacebook = "test.facebook", "the test is facebook_messenger";
+    TestSignal = "test.signal", "the test is signal";
+    TestTor = "test.tor", "the test is tor or vanilla_tor";
+    TestSnowflake = "test.snowflake", "the test is torsf";
+    TestPsiphon = "test.psiphon", "the test is psiphon";
+    TestOpenvpn = "test.openvpn", "the test is openvpn";
+    TestRiseup = "test.riseup", "the test is riseupvpn";
+    TestStun = "test.stun", "the test is stunreachability";
+    TestTampering = "test.tampering", "the test is http_invalid_request_line or http_header_field_manipulation";
+    TestSni = "test.sni", "the test is sni_blocking or tlsmiddlebox: one address, several server names";
+    TestEch = "test.ech", "the test is echcheck";
+}
+
+/// Words of the bitset; 256 signs fit.
+pub(crate) const WORDS: usize = 4;
+const _: () = assert!(Sign::ALL.len() <= WORDS * 64, "the bitset holds every sign");
+
+/// A set of signs, or of rules: one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signs([u64; WORDS]);
+
+impl Signs {
+    /// Adds a sign.
+    pub fn add(&mut self, sign: Sign) {
+        self.insert(sign as usize);
+    }
+
+    /// Adds a sign if something holds.
+    pub fn add_if(&mut self, holds: bool, sign: Sign) {
+        if holds {
+            self.add(sign);
+        }
+    }
+
+    /// Whether it holds a sign.
+    pub fn has(&self, sign: Sign) -> bool {
+        self.contains(sign as usize)
+    }
+
+    /// The signs, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Sign> + '_ {
+        Sign::ALL.iter().copied().filter(|sign| self.has(*sign))
+    }
+
+    /// Both sets together.
+    pub fn with(mut self, other: Self) -> Self {
+        for (word, more) in self.0.iter_mut().zip(other.0) {
+            *word |= more;
+        }
+        self
+    }
+
+    pub(crate) fn insert(&mut self, bit: usize) {
+        if let Some(word) = self.0.get_mut(bit / 64) {
+            *word |= 1 << (bit % 64);
+        }
+    }
+
+    pub(crate) fn contains(&self, bit: usize) -> bool {
+        self.0.get(bit / 64).is_some_and(|word| word >> (bit % 64) & 1 == 1)
+    }
+
+    pub(crate) fn holds_all(&self, mask: &Self) -> bool {
+        self.0.iter().zip(mask.0).all(|(word, mask)| word & mask == mask)
+    }
+
+    pub(crate) fn holds_any(&self, mask: &Self) -> bool {
+        self.0.iter().zip(mask.0).any(|(word, mask)| word & mask != 0)
+    }
+
+    pub(crate) fn bits(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().flat_map(|(at, word)| {
+            let mut rest = *word;
+            std::iter::from_fn(move || {
+                (rest != 0).then(|| {
+                    let bit = rest.trailing_zeros() as usize;
+                    rest &= rest - 1;
+                    at * 64 + bit
+                })
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sign_has_a_name_of_its_own_and_a_documented_meaning() {
+        for (position, sign) in Sign::ALL.iter().enumerate() {
+            assert_eq!(*sign as usize, position);
+            assert!(sign.doc().len() > 8, "{}", sign.name());
+            assert_eq!(
+                Sign::ALL.iter().filter(|other| other.name() == sign.name()).count(),
+                1,
+                "{}",
+                sign.name()
+            );
+        }
+    }
+
+    #[test]
+    fn a_set_gives_back_what_was_put_in() {
+        let mut set = Signs::default();
+        let (first, last) = (Sign::ALL[0], *Sign::ALL.last().unwrap());
+        set.add(last);
+        set.add(first);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [first, last]);
+        assert_eq!(set.bits().collect::<Vec<_>>(), [0, Sign::ALL.len() - 1]);
+        assert!(set.holds_all(&set) && !Signs::default().holds_any(&set));
+    }
+}
