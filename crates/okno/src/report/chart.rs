@@ -6,11 +6,11 @@
 use okno_model::Timestamp;
 
 use super::Lang;
+use super::countries;
 use super::facts::{NetworkFacts, TargetFacts};
 use super::findings::{Rebinned, rebin};
 use super::format::{counted, date_short, esc, int, period, plural};
 use super::html::Page;
-use super::countries;
 
 /// One small chart per network.
 pub(super) fn volume(page: &mut Page<'_>) {
@@ -39,13 +39,19 @@ pub(super) fn volume(page: &mut Page<'_>) {
 
 fn chart(page: &mut Page<'_>, network: &NetworkFacts) {
     let (scope, lang) = (&page.facts.scope, page.lang);
-    let bins = rebin(&network.volume, network.bucket_hours, &scope.first_utc, &scope.last_utc, page.caps.bars);
+    let bins =
+        rebin(&network.volume, network.bucket_hours, &scope.first_utc, &scope.last_utc, page.caps.bars);
     let Some(bins) = bins else { return };
     let mut name = page.network(network.network);
     if page.many_countries() {
         name.push_str(&format!(" · {}", esc(&countries::name(&network.country, lang))));
     }
-    let count = counted(network.measurements, lang, ["measurement", "measurements"], ["измерение", "измерения", "измерений"]);
+    let count = counted(
+        network.measurements,
+        lang,
+        ["measurement", "measurements"],
+        ["измерение", "измерения", "измерений"],
+    );
     let silence = silence_text(&bins, lang);
     let most = bins.bars.values().map(|bar| bar.0).max().unwrap_or(0);
     let per = bucket_word(bins.hours, lang);
@@ -66,10 +72,14 @@ fn chart(page: &mut Page<'_>, network: &NetworkFacts) {
 pub(super) fn timeline(page: &mut Page<'_>, target: &TargetFacts) {
     let (scope, lang) = (&page.facts.scope, page.lang);
     let limit = page.caps.bars.min(80);
-    let Some(bins) = rebin(&target.timeline, target.bucket_hours, &scope.first_utc, &scope.last_utc, limit) else {
+    let Some(bins) = rebin(&target.timeline, target.bucket_hours, &scope.first_utc, &scope.last_utc, limit)
+    else {
         return;
     };
-    let label = page.say("Measurements over time; blocked or throttled at the bottom", "Измерения во времени; снизу заблокированные или замедленные");
+    let label = page.say(
+        "Measurements over time; blocked or throttled at the bottom",
+        "Измерения во времени; снизу заблокированные или замедленные",
+    );
     let html = format!(
         "<div class=\"strip\" role=\"img\" aria-label=\"{label}\">{}<div class=\"ax\"><span>{}</span><span>{}</span></div></div>",
         drawing(&bins, 24),
@@ -83,7 +93,8 @@ pub(super) fn timeline(page: &mut Page<'_>, target: &TargetFacts) {
 fn drawing(bins: &Rebinned, height: u64) -> String {
     let most = bins.bars.values().map(|bar| bar.0).max().unwrap_or(0).max(1);
     let tall = |count: u64| if count == 0 { 0 } else { (count * height).div_ceil(most) };
-    let (mut red, mut judged, mut untold, mut gaps) = (String::new(), String::new(), String::new(), String::new());
+    let (mut red, mut judged, mut untold, mut gaps) =
+        (String::new(), String::new(), String::new(), String::new());
     let mut silent_from = None;
     for index in 0..=bins.count {
         let bar = bins.bars.get(&index);
@@ -98,7 +109,9 @@ fn drawing(bins: &Rebinned, height: u64) -> String {
         let Some((all, hits, left)) = bar else { continue };
         let (a, b) = (tall(*hits), tall(all - left.min(all)));
         let top = tall(*all);
-        for (path, from, to) in [(&mut red, 0, a), (&mut judged, a, b.max(a)), (&mut untold, b.max(a), top.max(b))] {
+        for (path, from, to) in
+            [(&mut red, 0, a), (&mut judged, a, b.max(a)), (&mut untold, b.max(a), top.max(b))]
+        {
             if to > from {
                 path.push_str(&format!("M{} {}v-{}h3v{}z", index * 4, height - from, to - from, to - from));
             }
@@ -147,12 +160,23 @@ fn silence_text(bins: &Rebinned, lang: Lang) -> String {
         }
     }
     let at = |index: i64| Timestamp::from_hour_index(bins.origin_hour + index * bins.hours).to_string();
-    let end = Timestamp::from_hour_index(bins.origin_hour + (longest.1 + longest.0) * bins.hours - 1).to_string();
+    let end =
+        Timestamp::from_hour_index(bins.origin_hour + (longest.1 + longest.0) * bins.hours - 1).to_string();
     let stretch = period(&at(longest.1), &end, lang);
     let (silent, all) = (silent as u64, bins.count as u64);
     match lang {
-        Lang::En => format!("Silent in {} of {} {}, longest: {stretch}.", int(silent, lang), int(all, lang), unit(bins.hours, all, lang)),
-        Lang::Ru => format!("Тишина: {} из {} {}, дольше всего {stretch}.", int(silent, lang), int(all, lang), unit(bins.hours, all, lang)),
+        Lang::En => format!(
+            "Silent in {} of {} {}, longest: {stretch}.",
+            int(silent, lang),
+            int(all, lang),
+            unit(bins.hours, all, lang)
+        ),
+        Lang::Ru => format!(
+            "Тишина: {} из {} {}, дольше всего {stretch}.",
+            int(silent, lang),
+            int(all, lang),
+            unit(bins.hours, all, lang)
+        ),
     }
 }
 

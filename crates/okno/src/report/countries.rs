@@ -12,20 +12,24 @@ pub(super) fn name(code: &str, lang: Lang) -> String {
             let (_, en, ru) = COUNTRIES[at];
             lang.pick(en, ru).to_owned()
         }
-        Err(_) if code == "ZZ" || code.is_empty() => lang.pick("Unknown country", "Страна неизвестна").to_owned(),
+        Err(_) if code == "ZZ" || code.is_empty() => {
+            lang.pick("Unknown country", "Страна неизвестна").to_owned()
+        }
         Err(_) => code.to_owned(),
     }
 }
 
 /// The country's English name inside a sentence: `the Netherlands`.
 pub(super) fn name_in_sentence(code: &str) -> String {
-    let name = if code == "ZZ" || code.is_empty() { "an unknown country".to_owned() } else { name(code, Lang::En) };
+    let name =
+        if code == "ZZ" || code.is_empty() { "an unknown country".to_owned() } else { name(code, Lang::En) };
     if WITH_ARTICLE.contains(&code) { format!("the {name}") } else { name }
 }
 
 /// Countries whose English name takes an article.
 const WITH_ARTICLE: &[&str] = &[
-    "AE", "BS", "CC", "CD", "CF", "CG", "CK", "DO", "FK", "FO", "GB", "GM", "HM", "IM", "IO", "KM", "KY", "MH", "MP", "MV", "NL", "PH", "PN", "SB", "SC", "TC", "TF", "UM", "US", "VG", "VI",
+    "AE", "BS", "CC", "CD", "CF", "CG", "CK", "DO", "FK", "FO", "GB", "GM", "HM", "IM", "IO", "KM", "KY",
+    "MH", "MP", "MV", "NL", "PH", "PN", "SB", "SC", "TC", "TF", "UM", "US", "VG", "VI",
 ];
 
 /// (code, English, Russian), by code.

@@ -213,21 +213,15 @@ pub fn group(target: &TargetFacts) -> Group {
     }
 }
 
-/// Order of the report: interference first, then the firmest, then the share, then the count.
-fn rank(target: &TargetFacts) -> (u8, Strength, std::cmp::Reverse<u64>, std::cmp::Reverse<u64>) {
-    let state = match State::parse(&target.state) {
-        Some(State::Blocked) => 0,
-        Some(State::Throttled) => 1,
-        Some(State::Down) => 2,
-        Some(State::Insufficient) | None => 3,
-        Some(State::Ok) => 4,
+/// Order of the report: by group, then by networks, then by count.
+fn rank(target: &TargetFacts) -> (Group, std::cmp::Reverse<u64>, std::cmp::Reverse<u64>) {
+    let group = group(target);
+    let weight = match group {
+        Group::Blocked | Group::Throttled | Group::Sign => target.counts.interference(),
+        Group::Down => target.counts.down,
+        Group::Untold | Group::Works => target.counts.total(),
     };
-    let weight = match state {
-        0 | 1 => target.counts.interference(),
-        2 => target.counts.down,
-        _ => target.counts.total(),
-    };
-    (state, target.strength, std::cmp::Reverse(target.networks_in_state), std::cmp::Reverse(weight))
+    (group, std::cmp::Reverse(target.networks_in_state), std::cmp::Reverse(weight))
 }
 
 /// Joins neighbouring buckets until at most `limit` remain in the period; returns them with their new length

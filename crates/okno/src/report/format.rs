@@ -56,7 +56,7 @@ pub(super) fn int(value: u64, lang: Lang) -> String {
     }
     let mut out = String::new();
     for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position) % 3 == 0 {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
             out.push(lang.pick_char(',', NBSP));
         }
         out.push(digit);
@@ -176,16 +176,19 @@ pub(super) fn date_short(text: &str, lang: Lang) -> String {
 
 /// Date and time of day: `2 June 2025, 14:03 UTC`.
 pub(super) fn moment(text: &str, lang: Lang) -> String {
-    civil(text).map_or_else(
-        || esc_within(text, 40),
-        |(.., time)| format!("{}, {time}{NBSP}UTC", date(text, lang)),
-    )
+    civil(text)
+        .map_or_else(|| esc_within(text, 40), |(.., time)| format!("{}, {time}{NBSP}UTC", date(text, lang)))
 }
 
 /// A period, without saying anything twice: `2–13 June 2025`, `2 June – 13 July 2025`.
 pub(super) fn period(first: &str, last: &str, lang: Lang) -> String {
     let (Some(a), Some(b)) = (civil(first), civil(last)) else {
-        return [first, last].iter().filter(|t| !t.is_empty()).map(|t| date(t, lang)).collect::<Vec<_>>().join(" – ");
+        return [first, last]
+            .iter()
+            .filter(|t| !t.is_empty())
+            .map(|t| date(t, lang))
+            .collect::<Vec<_>>()
+            .join(" – ");
     };
     if (&a.0, a.1, a.2) == (&b.0, b.1, b.2) {
         return date(last, lang);
@@ -245,7 +248,8 @@ mod tests {
         {
             assert_eq!(form(n), word, "{n}");
         }
-        for (n, word) in [(21, "сеть"), (22, "сети"), (111, "сетей"), (114, "сетей"), (101, "сеть")] {
+        for (n, word) in [(21, "сеть"), (22, "сети"), (111, "сетей"), (114, "сетей"), (101, "сеть")]
+        {
             assert_eq!(form(n), word, "{n}");
         }
         assert_eq!(counted(1, Lang::En, ["network", "networks"], ["", "", ""]), "1\u{a0}network");
@@ -253,10 +257,19 @@ mod tests {
 
     #[test]
     fn periods_say_nothing_twice() {
-        assert_eq!(period("2025-06-02 01:00:00", "2025-06-13", Lang::En).replace(NBSP, " "), "2–13 June 2025");
+        assert_eq!(
+            period("2025-06-02 01:00:00", "2025-06-13", Lang::En).replace(NBSP, " "),
+            "2–13 June 2025"
+        );
         assert_eq!(period("2025-06-02", "2025-07-13", Lang::Ru).replace(NBSP, " "), "2 июня – 13 июля 2025");
-        assert_eq!(period("2024-12-30", "2025-01-02", Lang::En).replace(NBSP, " "), "30 December 2024 – 2 January 2025");
-        assert_eq!(period("2025-06-02 01:00:00", "2025-06-02 05:00:00", Lang::En).replace(NBSP, " "), "2 June 2025");
+        assert_eq!(
+            period("2024-12-30", "2025-01-02", Lang::En).replace(NBSP, " "),
+            "30 December 2024 – 2 January 2025"
+        );
+        assert_eq!(
+            period("2025-06-02 01:00:00", "2025-06-02 05:00:00", Lang::En).replace(NBSP, " "),
+            "2 June 2025"
+        );
         assert_eq!(period("", "", Lang::En), "");
         assert_eq!(period("<b>", "", Lang::En), "&lt;b&gt;");
     }

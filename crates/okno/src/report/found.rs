@@ -7,8 +7,10 @@ use okno_model::{State, Timestamp};
 
 use super::facts::{Strength, TargetFacts, Witness};
 use super::findings::Group;
-use super::format::{capital, counted, decimal, esc, esc_within, int, moment, percent, percent_range, period, plural};
-use super::html::{Page, since};
+use super::format::{
+    counted, date, decimal, esc, esc_within, int, moment, percent, percent_range, period, plural,
+};
+use super::html::Page;
 use super::{Lang, chart, countries, mechanisms, text};
 
 /// Networks of a target that are named one by one.
@@ -34,7 +36,9 @@ pub(super) fn found(page: &mut Page<'_>) {
     if left > 0 {
         let (code, n) = (page.lang.code(), int(left as u64, page.lang));
         let text = match page.lang {
-            Lang::En => format!("And {n} more in <a href=\"#table-{code}\">the table of blocked targets</a>."),
+            Lang::En => {
+                format!("And {n} more in <a href=\"#table-{code}\">the table of blocked targets</a>.")
+            }
             Lang::Ru => format!("И ещё {n} в <a href=\"#table-{code}\">таблице заблокированных целей</a>."),
         };
         page.paragraph("more", &text);
@@ -73,14 +77,15 @@ fn statements(page: &mut Page<'_>, targets: &[&TargetFacts]) {
 fn statement(page: &mut Page<'_>, target: &TargetFacts) {
     page.push("<li>");
     dots(page, target);
-    page.push("<div>");
     let sentence = sentence(page, target);
     page.paragraph("say", &sentence);
+    page.push("<div class=\"fig\">");
     let numbers = numbers(page, target);
     page.paragraph("num", &numbers);
     if !target.timeline.is_empty() {
         chart::timeline(page, target);
     }
+    page.push("</div><div class=\"why\">");
     let others = other_mechanisms(page, target);
     if !others.is_empty() {
         page.paragraph("fine", &others);
@@ -120,10 +125,11 @@ pub(super) fn sentence(page: &Page<'_>, target: &TargetFacts) -> String {
         Lang::Ru if page.many_countries() => format!(" ({})", esc(&countries::name(&target.country, lang))),
         Lang::Ru => String::new(),
     };
-    let how = target.mechanism.as_deref().map_or_else(String::new, |path| match mechanisms::clause(path, lang) {
-        Some(clause) => format!(": {clause}"),
-        None => format!(" ({})", esc(path)),
-    });
+    let how =
+        target.mechanism.as_deref().map_or_else(String::new, |path| match mechanisms::clause(path, lang) {
+            Some(clause) => format!(": {clause}"),
+            None => format!(" ({})", esc(path)),
+        });
     format!("{name} {verb} {networks}{place}{how}.")
 }
 
@@ -140,7 +146,9 @@ fn networks(hit: u64, judged: u64, lang: Lang) -> String {
             format!("во всех {all} измеренных {}", plural(j, lang, ["", ""], ["сети", "сетях", "сетях"]))
         }
         (_, _, Lang::En) => format!("on {n} of {all} networks"),
-        (h, _, Lang::Ru) => format!("в {n} {} из {all}", plural(h, lang, ["", ""], ["сети", "сетях", "сетях"])),
+        (h, _, Lang::Ru) => {
+            format!("в {n} {} из {all}", plural(h, lang, ["", ""], ["сети", "сетях", "сетях"]))
+        }
     }
 }
 
@@ -148,36 +156,57 @@ fn networks(hit: u64, judged: u64, lang: Lang) -> String {
 fn numbers(page: &Page<'_>, target: &TargetFacts) -> String {
     let (lang, counts) = (page.lang, &target.counts);
     let mut text = interval_bar(target.interference_share, target.interference_low, target.interference_high);
+    let (none, all) = (percent(0.0, lang), percent(1.0, lang));
+    text.push_str(&format!(
+        "<span class=\"ax\" aria-hidden=\"true\"><span>{none}</span><span>{all}</span></span>"
+    ));
     text.push_str(&share_text(page, target));
-    let when = period(&target.first_utc, &target.last_utc, lang);
-    text.push_str(&match lang {
-        Lang::En => format!(" Measured {when}"),
-        Lang::Ru => format!(" Период измерений: {when}"),
-    });
-    if let (Some(first), Some(last)) = (&target.first_interference_utc, &target.last_interference_utc) {
-        text.push_str(&format!("; {}", since(first, last, lang)));
-        if same_day(first, &target.first_utc) {
-            text.push_str(page.say(
-                " (from the first day measured, so the start is not known)",
-                " (с первого же дня измерений, поэтому начало неизвестно)",
-            ));
-        }
-    }
-    text.push('.');
+    text.push(' ');
+    text.push_str(&seen(target, lang));
     if counts.insufficient > 0 {
         let more = counted(counts.insufficient, lang, MEASUREMENTS.0, MEASUREMENTS.1);
         text.push_str(&match lang {
             Lang::En => format!(" {more} could not be judged."),
-            Lang::Ru => format!(" О {more} ничего нельзя утверждать.", more = about(counts.insufficient)),
+            Lang::Ru => format!(" Ещё {more}: судить нельзя."),
         });
     }
     text
 }
 
-/// "об 1 измерении", "о 5 измерениях": the count with its noun in the prepositional case.
-fn about(count: u64) -> String {
-    let noun = plural(count, Lang::Ru, ["", ""], ["измерении", "измерениях", "измерениях"]);
-    format!("{}\u{a0}{noun}", int(count, Lang::Ru))
+/// When it was seen, against when it was measured at all: the first sighting is an onset only when
+/// measurements without it come before.
+fn seen(target: &TargetFacts, lang: Lang) -> String {
+    let (begin, end) = (&target.first_utc, &target.last_utc);
+    let measured = period(begin, end, lang);
+    let (Some(first), Some(last)) = (&target.first_interference_utc, &target.last_interference_utc) else {
+        return match lang {
+            Lang::En => format!("Measured {measured}."),
+            Lang::Ru => format!("Период измерений: {measured}."),
+        };
+    };
+    let (from, to) = (date(first, lang), date(last, lang));
+    match (same_day(begin, first), same_day(end, last), lang) {
+        _ if same_day(begin, end) => match lang {
+            Lang::En => format!("Seen on {to}, the only day measured."),
+            Lang::Ru => format!("Видно {to}, в единственный день измерений."),
+        },
+        (true, true, Lang::En) => format!("Seen from the first day measured, {from}, to the last, {to}."),
+        (true, true, Lang::Ru) => format!("Видно с первого дня измерений, {from}, до последнего, {to}."),
+        (true, false, Lang::En) => {
+            format!("Seen from the first day measured, {from}, until {to}; measured {measured}.")
+        }
+        (true, false, Lang::Ru) => {
+            format!("Видно с первого дня измерений, {from}, до {to}; измерения: {measured}.")
+        }
+        (false, true, Lang::En) => {
+            format!("First seen {from}, and still on the last day measured; measured {measured}.")
+        }
+        (false, true, Lang::Ru) => {
+            format!("Впервые {from}, видно и в последний день; измерения: {measured}.")
+        }
+        (false, false, Lang::En) => format!("Seen {}; measured {measured}.", period(first, last, lang)),
+        (false, false, Lang::Ru) => format!("Видно: {}; измерения: {measured}.", period(first, last, lang)),
+    }
 }
 
 /// "41 of 44 measurements that could be judged: 93% (95% interval 82–98%)."
@@ -186,15 +215,25 @@ fn share_text(page: &Page<'_>, target: &TargetFacts) -> String {
     let (hits, judged) = (int(counts.interference(), lang), int(counts.judged(), lang));
     let interval = match (target.interference_share, target.interference_low, target.interference_high) {
         (Some(share), Some(low), Some(high)) => match lang {
-            Lang::En => format!(": {} (95% interval {})", percent(share, lang), percent_range(low, high, lang)),
+            Lang::En => {
+                let range = percent_range(low, high, lang);
+                format!(": {} <span class=\"nb\">(95% interval {range})</span>", percent(share, lang))
+            }
             Lang::Ru => {
-                format!(": {} (95-процентный интервал {})", percent(share, lang), percent_range(low, high, lang))
+                let range = percent_range(low, high, lang);
+                format!(
+                    ": {} <span class=\"nb\">(95-процентный интервал {range})</span>",
+                    percent(share, lang)
+                )
             }
         },
         _ => String::new(),
     };
     match lang {
-        Lang::En => format!("<b>{hits} of {judged}</b> judged {}{interval}.", plural(counts.judged(), lang, MEASUREMENTS.0, [""; 3])),
+        Lang::En => format!(
+            "<b>{hits} of {judged}</b> judged {}{interval}.",
+            plural(counts.judged(), lang, MEASUREMENTS.0, [""; 3])
+        ),
         Lang::Ru => format!("<b>{hits} из {judged}</b> измерений, о которых можно судить{interval}."),
     }
 }
@@ -217,10 +256,17 @@ pub(super) fn interval_bar(share: Option<f64>, low: Option<f64>, high: Option<f6
 
 fn other_mechanisms(page: &Page<'_>, target: &TargetFacts) -> String {
     let lang = page.lang;
-    let others: Vec<String> = target.mechanisms.iter().skip(1).take(3).map(|entry| {
-        let words = mechanisms::clause(&entry.mechanism, lang).map_or_else(|| esc(&entry.mechanism), str::to_owned);
-        format!("{words} ({})", counted(entry.measurements, lang, MEASUREMENTS.0, MEASUREMENTS.1))
-    }).collect();
+    let others: Vec<String> = target
+        .mechanisms
+        .iter()
+        .skip(1)
+        .take(3)
+        .map(|entry| {
+            let words = mechanisms::clause(&entry.mechanism, lang)
+                .map_or_else(|| esc(&entry.mechanism), str::to_owned);
+            format!("{words} ({})", counted(entry.measurements, lang, MEASUREMENTS.0, MEASUREMENTS.1))
+        })
+        .collect();
     if others.is_empty() {
         return String::new();
     }
@@ -230,15 +276,13 @@ fn other_mechanisms(page: &Page<'_>, target: &TargetFacts) -> String {
 /// Who saw it: measurement, time, network, the failed operation, rule and probability.
 pub(super) fn witness_text(page: &Page<'_>, witness: &Witness) -> String {
     let lang = page.lang;
-    let mut text = format!("<b>{}</b> ", page.say("Witness.", "Свидетельство."));
-    text.push_str(&capital(&esc(&witness.witness)));
-    if !witness.witness.ends_with('.') {
-        text.push('.');
-    }
+    let mut text = format!("<b>{}</b> {}", page.say("Witness:", "Свидетельство:"), esc(&witness.witness));
     let uid = esc_within(&witness.measurement_uid, 90);
     let linked = !page.facts.scope.synthetic && is_archived(&witness.measurement_uid);
     let id = if linked {
-        format!("<a href=\"https://explorer.ooni.org/m/{uid}\" rel=\"noreferrer noopener\"><code>{uid}</code></a>")
+        format!(
+            "<a href=\"https://explorer.ooni.org/m/{uid}\" rel=\"noreferrer noopener\"><code>{uid}</code></a>"
+        )
     } else {
         format!("<code>{uid}</code>")
     };
@@ -353,9 +397,13 @@ fn sign(page: &Page<'_>, target: &TargetFacts) -> String {
     if target.strength == Strength::Minority {
         text.push_str(page.say(" Most measurements show none.", " Большинство измерений его не показывает."));
     }
-    if let Some(witness) = target.witnesses.first().filter(|w| w.state == "blocked" || w.state == "throttled") {
+    if let Some(witness) = target.witnesses.first().filter(|w| w.state == "blocked" || w.state == "throttled")
+    {
         let summary = page.say("Witness", "Свидетельство");
-        text.push_str(&format!("<details><summary>{summary}</summary><div class=\"wit\">{}</div></details>", witness_text(page, witness)));
+        text.push_str(&format!(
+            "<details><summary>{summary}</summary><div class=\"wit\">{}</div></details>",
+            witness_text(page, witness)
+        ));
     }
     text.push_str("</li>\n");
     text
@@ -376,11 +424,12 @@ pub(super) fn down(page: &mut Page<'_>) {
     if targets.is_empty() {
         return;
     }
-    let heading = page.say("Down for everyone (nobody accused)", "Не работает ни у кого (никого не обвиняем)");
+    let heading =
+        page.say("Down for everyone (nobody accused)", "Не работает ни у кого (никого не обвиняем)");
     page.open("down", heading);
     let text = page.say(
-        "These targets failed here, and failed elsewhere at the same time as well. That is their own trouble.",
-        "Эти цели не отвечали здесь, но в то же время не отвечали и в других местах. Это их собственная неполадка.",
+        "These targets failed here, and failed elsewhere at the same time as well. That is their own trouble. The numbers: measurements that show it, of those that could be judged.",
+        "Эти цели не отвечали здесь, но в то же время не отвечали и в других местах. Это их собственная неполадка. Числа: сколько измерений это показывают, из скольких, о которых можно судить.",
     );
     page.paragraph("", text);
     page.push("<ul class=\"cols\">\n");
@@ -388,8 +437,11 @@ pub(super) fn down(page: &mut Page<'_>) {
         let (lang, counts) = (page.lang, &target.counts);
         let name = named(page, target);
         let of = page.say("of", "из");
-        let tail = counted(counts.judged(), lang, MEASUREMENTS.0, [" измерения", "измерений", "измерений"].map(str::trim));
-        page.push(&format!("<li><i class=\"sw d\"></i>{name} <span class=\"n\">{} {of} {tail}</span></li>\n", int(counts.down, lang)));
+        page.push(&format!(
+            "<li><i class=\"sw d\"></i>{name} <span class=\"n\">{} {of} {}</span></li>\n",
+            int(counts.down, lang),
+            int(counts.judged(), lang)
+        ));
     }
     page.push("</ul>\n");
     let left = targets.len().saturating_sub(page.caps.names);
@@ -408,14 +460,19 @@ pub(super) fn untold(page: &mut Page<'_>) {
     let share = percent(states.insufficient as f64 / states.total().max(1) as f64, lang);
     let (left, all) = (int(states.insufficient, lang), int(states.total(), lang));
     let text = match lang {
-        Lang::En => format!("<b>{left} of {all}</b> measurements ({share}) do not carry enough evidence to say anything. They count neither as working nor as blocked, and stand in no denominator above."),
-        Lang::Ru => format!("<b>{left} из {all}</b> измерений ({share}) не дают достаточных оснований что-либо утверждать. Они не считаются ни работающими, ни заблокированными и не входят ни в один знаменатель выше."),
+        Lang::En => format!(
+            "<b>{left} of {all}</b> measurements ({share}) do not carry enough evidence to say anything. They count neither as working nor as blocked, and stand in no denominator above."
+        ),
+        Lang::Ru => format!(
+            "<b>{left} из {all}</b> измерений ({share}) не дают достаточных оснований что-либо утверждать. Они не считаются ни работающими, ни заблокированными и не входят ни в один знаменатель выше."
+        ),
     };
     page.paragraph("", &text);
     undecided_rules(page);
     let targets = page.group(Group::Untold);
     if !targets.is_empty() {
-        let heading = page.say("Targets without a single judged measurement", "Цели, о которых не судит ни одно измерение");
+        let heading = page
+            .say("Targets without a single judged measurement", "Цели, о которых не судит ни одно измерение");
         page.push(&format!("<h3>{heading}</h3>\n"));
         names(page, &targets, "i");
         let left = targets.len().saturating_sub(page.caps.names);
@@ -429,17 +486,15 @@ pub(super) fn untold(page: &mut Page<'_>) {
 
 fn undecided_rules(page: &mut Page<'_>) {
     let facts = page.facts;
-    let rules: Vec<_> = facts.rules.iter().filter(|r| text::state_class(&r.state) == "i" && r.measurements > 0).collect();
+    let rules: Vec<_> =
+        facts.rules.iter().filter(|r| text::state_class(&r.state) == "i" && r.measurements > 0).collect();
     if rules.is_empty() {
         return;
     }
-    let (why, rule, count) = (
-        page.say("Why", "Почему"),
-        page.say("Rule", "Правило"),
-        page.say("Measurements", "Измерения"),
-    );
+    let (why, rule, count) =
+        (page.say("Why", "Почему"), page.say("Rule", "Правило"), page.say("Measurements", "Измерения"));
     let caption = page.say("Reasons for saying nothing", "Причины не делать вывода");
-    page.push(&format!("<div class=\"scroll\" role=\"region\" aria-label=\"{caption}\" tabindex=\"0\"><table><caption>{caption}</caption><thead><tr><th scope=\"col\">{rule}</th><th scope=\"col\">{why}</th><th scope=\"col\" class=\"r\">{count}</th></tr></thead><tbody>\n"));
+    page.push(&format!("<div class=\"scroll\" role=\"region\" aria-label=\"{caption}\" tabindex=\"0\"><table><caption><span>{caption}</span></caption><thead><tr><th scope=\"col\">{rule}</th><th scope=\"col\">{why}</th><th scope=\"col\" class=\"r\">{count}</th></tr></thead><tbody>\n"));
     for entry in rules.iter().take(page.caps.rows) {
         let row = format!(
             "<tr><th scope=\"row\"><code>{}</code></th><td lang=\"en\">{}</td><td class=\"r\">{}</td></tr>\n",

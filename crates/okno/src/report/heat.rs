@@ -54,8 +54,12 @@ fn legend(page: &mut Page<'_>) {
         page.push(&format!("<li><i class=\"key {class}\"></i>{}</li>", state_word(state, lang)));
     }
     let silent = page.say("no measurement", "нет измерений");
-    let mixed = page.say("works, but some measurements show interference", "работает, но часть измерений показывает вмешательство");
-    let few = page.say("fewer than three judged measurements", "меньше трёх измерений, о которых можно судить");
+    let mixed = page.say(
+        "works, but some measurements show interference",
+        "работает, но часть измерений показывает вмешательство",
+    );
+    let few =
+        page.say("fewer than three judged measurements", "меньше трёх измерений, о которых можно судить");
     page.push(&format!(
         "<li><i class=\"key s\"></i>{silent}</li><li><i class=\"key o m\"></i>{mixed}</li><li><i class=\"key f\"></i>{few}</li></ul>\n"
     ));
@@ -78,10 +82,14 @@ fn map(page: &mut Page<'_>, country: &str) {
     columns.sort_by_key(|(network, count)| (std::cmp::Reverse(*count), *network));
     let shown: Vec<u32> = columns.iter().take(caps.heat_columns).map(|c| c.0).collect();
     let caption = caption(page, country, (rows.len(), columns.len()), shown.len());
-    page.push(&format!("<div class=\"scroll\" role=\"region\" aria-label=\"{}\" tabindex=\"0\"><table class=\"heat\"><caption>{caption}</caption><thead><tr><th scope=\"col\">{}</th>", esc(&countries::name(country, lang)), page.say("Target", "Цель")));
+    page.push(&format!("<div class=\"scroll\" role=\"region\" aria-label=\"{}\" tabindex=\"0\"><table class=\"heat\"><caption><span>{caption}</span></caption><thead><tr><th scope=\"col\">{}</th>", esc(&countries::name(country, lang)), page.say("Target", "Цель")));
     for network in &shown {
         let name = page.network_name(*network);
-        let number = if name == format!("AS{network}") || *network == 0 { String::new() } else { format!("<small>AS{network}</small>") };
+        let number = if name == format!("AS{network}") || *network == 0 {
+            String::new()
+        } else {
+            format!("<small>AS{network}</small>")
+        };
         page.push(&format!("<th scope=\"col\" class=\"v\"><span>{name}{number}</span></th>"));
     }
     page.push("</tr></thead><tbody>\n");
@@ -91,7 +99,8 @@ fn map(page: &mut Page<'_>, country: &str) {
     page.push("</tbody></table></div>\n");
     let hidden: BTreeSet<u32> = columns.iter().skip(shown.len()).map(|c| c.0).collect();
     let left = rows.len().saturating_sub(caps.heat_rows) + hidden.len();
-    let clause = okno_model::Country::parse(country).map_or_else(String::new, |c| format!(" WHERE country = '{c}'"));
+    let clause =
+        okno_model::Country::parse(country).map_or_else(String::new, |c| format!(" WHERE country = '{c}'"));
     page.more(left, &format!("SELECT target, network, state, count(*) AS measurements FROM measurement_verdicts{clause} GROUP BY target, network, state ORDER BY target, network"));
 }
 
@@ -107,8 +116,12 @@ fn caption(page: &Page<'_>, country: &str, all: (usize, usize), columns: usize) 
         };
     }
     match lang {
-        Lang::En => format!("{name}: {rows} of {targets} targets, most alarming first; {columns} of {networks} networks, most measurements first"),
-        Lang::Ru => format!("{name}: {rows} из {targets} целей, самые тревожные сверху; {columns} из {networks} сетей, по числу измерений"),
+        Lang::En => format!(
+            "{name}: {rows} of {targets} targets, most alarming first; {columns} of {networks} networks, most measurements first"
+        ),
+        Lang::Ru => format!(
+            "{name}: {rows} из {targets} целей, самые тревожные сверху; {columns} из {networks} сетей, по числу измерений"
+        ),
     }
 }
 
@@ -151,7 +164,11 @@ fn cell_html(cell: &CellFacts, lang: Lang) -> String {
     let title = match (cell.interference_low, cell.interference_high) {
         (Some(low), Some(high)) => {
             let range = percent_range(low, high, lang);
-            format!(" title=\"{word}: {hits}/{}; {} {range}\"", counts.judged(), lang.pick("interference", "вмешательство"))
+            format!(
+                " title=\"{word}: {hits}/{}; {} {range}\"",
+                counts.judged(),
+                lang.pick("interference", "вмешательство")
+            )
         }
         _ => String::new(),
     };

@@ -10,7 +10,7 @@ use okno_model::State;
 
 use super::facts::{ReportFacts, TargetFacts};
 use super::findings::{Group, group};
-use super::format::{counted, date, esc, int, percent, period, plural, series};
+use super::format::{counted, esc, int, percent, period, plural, series};
 use super::text::state_word;
 use super::{Caps, Lang, chart, countries, found, heat, notes, quality, tables};
 
@@ -32,7 +32,8 @@ pub(super) struct Page<'a> {
 impl<'a> Page<'a> {
     fn new(facts: &'a ReportFacts, lang: Lang, caps: Caps) -> Self {
         let named = facts.networks.iter().rev();
-        let names = named.filter_map(|n| Some((n.network, n.name.as_deref()?.trim()))).filter(|n| !n.1.is_empty());
+        let names =
+            named.filter_map(|n| Some((n.network, n.name.as_deref()?.trim()))).filter(|n| !n.1.is_empty());
         Self { facts, lang, caps, out: String::new(), names: names.collect() }
     }
 
@@ -67,7 +68,10 @@ impl<'a> Page<'a> {
     pub(super) fn network(&self, number: u32) -> String {
         match (number, self.names.get(&number)) {
             (0, _) => self.say("unknown network", "неизвестная сеть").to_owned(),
-            (_, Some(name)) => format!("<bdi>{}</bdi> <span class=\"as\">AS{number}</span>", super::format::esc_within(name, 40)),
+            (_, Some(name)) => format!(
+                "<bdi>{}</bdi> <span class=\"as\">AS{number}</span>",
+                super::format::esc_within(name, 40)
+            ),
             (_, None) => format!("AS{number}"),
         }
     }
@@ -211,7 +215,8 @@ pub(super) fn title(facts: &ReportFacts, lang: Lang) -> String {
 fn header(page: &mut Page<'_>) {
     let (facts, lang) = (page.facts, page.lang);
     page.push("<header>\n");
-    let kicker = page.say("Okno · report on measured interference", "Окно · отчёт об измеренных вмешательствах");
+    let kicker =
+        page.say("Okno · report on measured interference", "Окно · отчёт об измеренных вмешательствах");
     page.paragraph("kicker", kicker);
     page.push(&format!("<h1>{}</h1>\n", esc(&title(facts, lang))));
     if facts.scope.synthetic {
@@ -239,8 +244,12 @@ fn lede(page: &Page<'_>) -> String {
             )
             .to_owned();
     }
-    let measurements =
-        counted(scope.measurements, lang, ["measurement", "measurements"], ["измерение", "измерения", "измерений"]);
+    let measurements = counted(
+        scope.measurements,
+        lang,
+        ["measurement", "measurements"],
+        ["измерение", "измерения", "измерений"],
+    );
     let networks = counted(scope.networks, lang, ["network", "networks"], ["сеть", "сети", "сетей"]);
     let targets = counted(scope.targets, lang, ["target", "targets"], ["цель", "цели", "целей"]);
     let reports = counted(scope.reports, lang, ["report", "reports"], ["отчёт", "отчёта", "отчётов"]);
@@ -252,7 +261,7 @@ fn lede(page: &Page<'_>) -> String {
             "{when}: {measurements} of {targets} (sites, apps, services) from {networks}, in {reports} (runs of a test). {untold} of the measurements could not be judged."
         ),
         Lang::Ru => format!(
-            "{when}: {measurements}, {targets} (сайты, приложения, сервисы), {networks}, {reports} (прогоны теста). О {untold} измерений ничего нельзя утверждать."
+            "{when}: {measurements}, {targets} (сайты, приложения, сервисы), {networks}, {reports} (прогоны теста). По {untold} измерений судить нельзя."
         ),
     };
     if page.many_countries() {
@@ -315,12 +324,4 @@ fn contents(page: &mut Page<'_>) {
         page.push(&format!("<li><a href=\"#{id}-{code}\">{name}</a></li>"));
     }
     page.push("</ul></nav>\n");
-}
-
-/// "first … last" of a stretch, for prose.
-pub(super) fn since(first: &str, last: &str, lang: Lang) -> String {
-    match lang {
-        Lang::En => format!("first seen {}, last seen {}", date(first, lang), date(last, lang)),
-        Lang::Ru => format!("впервые {}, последний раз {}", date(first, lang), date(last, lang)),
-    }
 }

@@ -31,18 +31,30 @@ pub(super) fn reading(page: &mut Page<'_>) {
 
 fn cautions(page: &mut Page<'_>) {
     let items: [(&str, &str); 6] = [
-        ("<b>One measurement is no verdict.</b> A target is called blocked only if at least three measurements show it, on at least one network where most judged measurements do. Anything less stands under “Signs, not findings”.",
-         "<b>Одно измерение ещё не вывод.</b> Цель названа заблокированной, только если это показывают хотя бы три измерения и есть сеть, где это показывает большинство измерений, о которых можно судить. Всё остальное стоит в разделе «Признаки, но не выводы»."),
-        ("<b>The interval</b> is the 95% Wilson score interval of the share of blocked and throttled among the measurements that could be judged. It tells how far chance alone may have moved the share. It takes measurements as independent; several by one person in one evening are not, so read it as the least doubt, not the whole.",
-         "<b>Интервал</b> – это 95-процентный интервал Уилсона для доли заблокированных и замедленных среди измерений, о которых можно судить. Он показывает, насколько долю мог сдвинуть один лишь случай. Он считает измерения независимыми; несколько измерений одного человека за вечер такими не являются, поэтому интервал – это наименьшее сомнение, а не всё сомнение."),
-        ("<b>The measurements are no random sample.</b> Volunteers choose when, where and what to measure. Shares describe these measurements, not all people of a country.",
-         "<b>Это не случайная выборка.</b> Когда, где и что измерять, решают добровольцы. Доли описывают эти измерения, а не всех жителей страны."),
-        ("<b>A mechanism says what was seen, not who did it.</b> The provider, a box of the state, or somebody further along the way can leave the same trace. The dot path names the deepest cause that the evidence supports; a shorter path means that less is known.",
-         "<b>Способ говорит, что было видно, а не кто это сделал.</b> Провайдер, государственное оборудование или кто-то дальше по пути могут оставить одинаковый след. Путь через точки называет самую точную причину, которую подтверждают данные; короткий путь значит, что известно меньше."),
-        ("<b>First seen</b> is the first measurement that shows it, not the day it began; before it there may be silence. Days are UTC.",
-         "<b>«Впервые»</b> – это первое измерение, которое показывает блокировку, а не день её начала; до него могла быть тишина. Дни указаны по UTC."),
-        ("<b>Silence is not peace.</b> Where nothing was measured, nothing is known. In a shutdown, measurements are the first to vanish.",
-         "<b>Тишина – не порядок.</b> Где ничего не измеряли, там ничего не известно. При отключении интернета первыми пропадают измерения."),
+        (
+            "<b>One measurement is no verdict.</b> A target is called blocked only if at least three measurements show it, on at least one network where most judged measurements do. Anything less stands under “Signs, not findings”.",
+            "<b>Одно измерение ещё не вывод.</b> Цель названа заблокированной, только если это показывают хотя бы три измерения и есть сеть, где это показывает большинство измерений, о которых можно судить. Всё остальное стоит в разделе «Признаки, но не выводы».",
+        ),
+        (
+            "<b>The interval</b> is the 95% Wilson score interval of the share of blocked and throttled among the measurements that could be judged. It tells how far chance alone may have moved the share. It takes measurements as independent; several by one person in one evening are not, so read it as the least doubt, not the whole.",
+            "<b>Интервал</b> – это 95-процентный интервал Уилсона для доли заблокированных и замедленных среди измерений, о которых можно судить. Он показывает, насколько долю мог сдвинуть один лишь случай. Он считает измерения независимыми; несколько измерений одного человека за вечер такими не являются, поэтому интервал – это наименьшее сомнение, а не всё сомнение.",
+        ),
+        (
+            "<b>The measurements are no random sample.</b> Volunteers choose when, where and what to measure. Shares describe these measurements, not all people of a country.",
+            "<b>Это не случайная выборка.</b> Когда, где и что измерять, решают добровольцы. Доли описывают эти измерения, а не всех жителей страны.",
+        ),
+        (
+            "<b>A mechanism says what was seen, not who did it.</b> The provider, a box of the state, or somebody further along the way can leave the same trace. The dot path names the deepest cause that the evidence supports; a shorter path means that less is known.",
+            "<b>Способ говорит, что было видно, а не кто это сделал.</b> Провайдер, государственное оборудование или кто-то дальше по пути могут оставить одинаковый след. Путь через точки называет самую точную причину, которую подтверждают данные; короткий путь значит, что известно меньше.",
+        ),
+        (
+            "<b>First seen</b> is the first measurement that shows it, not the day it began; before it there may be silence. Days are UTC.",
+            "<b>«Впервые»</b> – это первое измерение, которое показывает блокировку, а не день её начала; до него могла быть тишина. Дни указаны по UTC.",
+        ),
+        (
+            "<b>Silence is not peace.</b> Where nothing was measured, nothing is known. In a shutdown, measurements are the first to vanish.",
+            "<b>Тишина – не порядок.</b> Где ничего не измеряли, там ничего не известно. При отключении интернета первыми пропадают измерения.",
+        ),
     ];
     page.push("<ul class=\"prose\">\n");
     for (en, ru) in items {
@@ -53,10 +65,17 @@ fn cautions(page: &mut Page<'_>) {
 }
 
 fn layers(page: &mut Page<'_>) {
-    let names: Vec<String> = Layer::ALL.iter().map(|layer| layer_word(*layer, page.lang).to_owned()).collect();
+    let names: Vec<String> =
+        Layer::ALL.iter().map(|layer| layer_word(*layer, page.lang).to_owned()).collect();
     let text = match page.lang {
-        Lang::En => format!("Each measurement is judged layer by layer, from the wire up: {}. The layer named is the one where the interference showed.", names.join(", ")),
-        Lang::Ru => format!("Каждое измерение судится по уровням, снизу вверх: {}. Назван тот уровень, на котором вмешательство проявилось.", names.join(", ")),
+        Lang::En => format!(
+            "Each measurement is judged layer by layer, from the wire up: {}. The layer named is the one where the interference showed.",
+            names.join(", ")
+        ),
+        Lang::Ru => format!(
+            "Каждое измерение судится по уровням, снизу вверх: {}. Назван тот уровень, на котором вмешательство проявилось.",
+            names.join(", ")
+        ),
     };
     page.paragraph("", &text);
 }
@@ -94,7 +113,10 @@ fn rules(page: &mut Page<'_>) {
     end(page);
     page.push("</details>\n");
     let left = facts.rules.len().saturating_sub(page.caps.rows);
-    page.more(left, "SELECT rule, state, count(*) AS verdicts FROM verdicts GROUP BY rule, state ORDER BY verdicts DESC");
+    page.more(
+        left,
+        "SELECT rule, state, count(*) AS verdicts FROM verdicts GROUP BY rule, state ORDER BY verdicts DESC",
+    );
 }
 
 /// Versions of everything.
@@ -104,10 +126,16 @@ pub(super) fn versions(page: &mut Page<'_>) {
     page.open("versions", heading);
     let unknown = page.say("none", "нет");
     let code = |text: &str| {
-        if text.trim().is_empty() { unknown.to_owned() } else { format!("<code>{}</code>", esc_within(text, 600)) }
+        if text.trim().is_empty() {
+            unknown.to_owned()
+        } else {
+            format!("<code>{}</code>", esc_within(text, 600))
+        }
     };
-    let commit = v.okno_commit.as_deref().map_or_else(String::new, |c| format!(" <code>{}</code>", esc_within(c, 60)));
-    let lake = v.lake_hash.as_deref().map_or_else(String::new, |h| format!(" <code>{}</code>", esc_within(h, 80)));
+    let commit =
+        v.okno_commit.as_deref().map_or_else(String::new, |c| format!(" <code>{}</code>", esc_within(c, 60)));
+    let lake =
+        v.lake_hash.as_deref().map_or_else(String::new, |h| format!(" <code>{}</code>", esc_within(h, 80)));
     let rows = [
         (page.say("Okno", "Окно"), format!("{}{commit}", esc_within(&v.okno, 60))),
         (page.say("Rules", "Правила"), code(&v.ruleset)),
@@ -138,7 +166,8 @@ fn reference_tables(page: &mut Page<'_>) {
         ("", page.say("Source", "Источник")),
         ("", page.say("Licence", "Лицензия")),
     ];
-    let caption = page.say("Reference data behind the verdicts", "Справочные данные, на которых стоят выводы");
+    let caption =
+        page.say("Reference data behind the verdicts", "Справочные данные, на которых стоят выводы");
     table(page, "list", caption, &headers);
     for entry in facts.versions.reference_tables.iter().take(page.caps.rows) {
         page.push(&format!(
@@ -182,11 +211,14 @@ pub(super) fn citing(page: &mut Page<'_>) {
     let heading = page.say("Citing, and the licence of the data", "Как ссылаться и лицензия данных");
     page.open("cite", heading);
     let when = period(&facts.scope.first_utc, &facts.scope.last_utc, lang);
-    let (place, n, version) = (esc(&place(facts, lang)), int(facts.scope.measurements, lang), esc_within(&facts.versions.okno, 40));
+    let (place, n, version) =
+        (esc(&place(facts, lang)), int(facts.scope.measurements, lang), esc_within(&facts.versions.okno, 40));
     let rules = esc_within(&facts.versions.ruleset, 120);
     let cite = match lang {
         Lang::En => format!("Okno {version}: report on {n} measurements, {place}, {when}. Rules: {rules}."),
-        Lang::Ru => format!("Окно {version}: отчёт по данным измерений ({n}), {place}, {when}. Правила: {rules}."),
+        Lang::Ru => {
+            format!("Окно {version}: отчёт по данным измерений ({n}), {place}, {when}. Правила: {rules}.")
+        }
     };
     page.push(&format!("<blockquote>{cite}</blockquote>\n"));
     let licence = page.say(

@@ -54,8 +54,12 @@ fn intake(q: &QualityFacts, lang: Lang) -> String {
     let files = counted(q.files, lang, ["file", "files"], ["файл", "файла", "файлов"]);
     let (small, large) = (bytes(q.size_bytes, lang), bytes(q.text_bytes, lang));
     let duplicates = int(q.duplicates, lang);
-    let partial =
-        counted(q.measurements_with_rejects, lang, ["measurement", "measurements"], ["измерения", "измерений", "измерений"]);
+    let partial = counted(
+        q.measurements_with_rejects,
+        lang,
+        ["measurement", "measurements"],
+        ["измерения", "измерений", "измерений"],
+    );
     let mut text = match lang {
         Lang::En => format!(
             "{files}, {small} on disk, {large} of text. Of the rejected, {duplicates} were repetitions of a measurement already counted. In {partial} a part could not be read and the rest was kept."
@@ -123,15 +127,20 @@ fn controls(page: &mut Page<'_>) {
     let heading = page.say("Control measurements", "Контрольные измерения");
     page.push(&format!("<h3>{heading}</h3>\n"));
     let share = |count: u64| percent(count as f64 / asked.max(1) as f64, lang);
-    let (ok, failed, absent, none) = (int(c.ok, lang), int(c.failed, lang), int(c.absent, lang), int(c.none, lang));
+    let (ok, failed, absent, none) =
+        (int(c.ok, lang), int(c.failed, lang), int(c.absent, lang), int(c.none, lang));
     let text = match lang {
         Lang::En => format!(
             "A control asks for the same target from outside the probe’s network at the same time. It answered for <b>{ok}</b> measurements ({}), was asked and failed for {failed} ({}), and is missing where the test has one for {absent} ({}). {none} come from tests without one. A missing control is never read as a sign of blocking.",
-            share(c.ok), share(c.failed), share(c.absent)
+            share(c.ok),
+            share(c.failed),
+            share(c.absent)
         ),
         Lang::Ru => format!(
             "Контроль запрашивает ту же цель в то же время из-за пределов сети пробы. Он ответил в <b>{ok}</b> случаях ({}), не ответил на запрос в {failed} ({}), отсутствует, хотя в тесте предусмотрен, в {absent} ({}). Измерений из тестов без контроля: {none}. Отсутствие контроля никогда не считается признаком блокировки.",
-            share(c.ok), share(c.failed), share(c.absent)
+            share(c.ok),
+            share(c.failed),
+            share(c.absent)
         ),
     };
     page.paragraph("", &text);
@@ -141,11 +150,15 @@ fn controls(page: &mut Page<'_>) {
 fn troubles(page: &Page<'_>) -> Vec<String> {
     let (q, lang) = (&page.facts.quality, page.lang);
     let mut list = Vec::new();
-    let noun = |count: u64| counted(count, lang, ["measurement", "measurements"], ["измерение", "измерения", "измерений"]);
+    let noun = |count: u64| {
+        counted(count, lang, ["measurement", "measurements"], ["измерение", "измерения", "измерений"])
+    };
     let clocks = q.clocks;
     if clocks.compared > 0 {
         list.push(match lang {
-            Lang::En => format!("{} carry both the probe’s and the collector’s clock.", noun(clocks.compared)),
+            Lang::En => {
+                format!("{} carry both the probe’s and the collector’s clock.", noun(clocks.compared))
+            }
             Lang::Ru => format!("Время пробы и время приёма указаны оба: {}.", noun(clocks.compared)),
         });
     }
@@ -158,8 +171,14 @@ fn troubles(page: &Page<'_>) -> Vec<String> {
     }
     if clocks.behind > 0 {
         list.push(match lang {
-            Lang::En => format!("{} were uploaded more than 30 days after they started: late, or by a wrong clock.", noun(clocks.behind)),
-            Lang::Ru => format!("Отправлены больше чем через 30 дней после начала: {}; поздно или по неверным часам.", noun(clocks.behind)),
+            Lang::En => format!(
+                "{} were uploaded more than 30 days after they started: late, or by a wrong clock.",
+                noun(clocks.behind)
+            ),
+            Lang::Ru => format!(
+                "Отправлены больше чем через 30 дней после начала: {}; поздно или по неверным часам.",
+                noun(clocks.behind)
+            ),
         });
     }
     if q.network_unknown > 0 {

@@ -13,7 +13,7 @@ use super::{mechanisms, text};
 /// Opens a table that scrolls sideways on a narrow screen; `headers` are (class, escaped text).
 pub(super) fn table(page: &mut Page<'_>, class: &str, caption: &str, headers: &[(&str, &str)]) {
     page.push(&format!(
-        "<div class=\"scroll\" role=\"region\" aria-label=\"{caption}\" tabindex=\"0\"><table class=\"{class}\"><caption>{caption}</caption><thead><tr>"
+        "<div class=\"scroll\" role=\"region\" aria-label=\"{caption}\" tabindex=\"0\"><table class=\"{class}\"><caption><span>{caption}</span></caption><thead><tr>"
     ));
     for (class, header) in headers {
         let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
@@ -53,7 +53,7 @@ pub(super) fn blocked(page: &mut Page<'_>) {
         "Networks: those that show it, of those judged. Measurements: those that show it, of those judged.",
         "Сети: сколько показывают, из скольких, о которых можно судить. Измерения: так же.",
     );
-    table(page, "list", caption, &headers);
+    table(page, "list marks", caption, &headers);
     for target in targets.iter().take(page.caps.blocked_rows) {
         let row = blocked_row(page, target);
         page.push(&row);
@@ -71,10 +71,17 @@ fn blocked_row(page: &Page<'_>, target: &TargetFacts) -> String {
         under.push(esc(&countries::name(&target.country, lang)));
     }
     under.extend(target.category.as_deref().map(|code| esc_within(&text::category(code, lang), 40)));
-    let under = if under.is_empty() { String::new() } else { format!("<small>{}</small>", under.join(" · ")) };
+    let under =
+        if under.is_empty() { String::new() } else { format!("<small>{}</small>", under.join(" · ")) };
     let how = target.mechanism.as_deref().map_or_else(
         || page.say("way not known", "способ неизвестен").to_owned(),
-        |path| format!("{}<small><code>{}</code></small>", capital(mechanisms::clause(path, lang).unwrap_or("")), esc(path)),
+        |path| {
+            format!(
+                "{}<small><code>{}</code></small>",
+                capital(mechanisms::clause(path, lang).unwrap_or("")),
+                esc(path)
+            )
+        },
     );
     let share = match (target.interference_share, target.interference_low, target.interference_high) {
         (Some(share), Some(low), Some(high)) => format!(
@@ -88,7 +95,13 @@ fn blocked_row(page: &Page<'_>, target: &TargetFacts) -> String {
     let day = |time: &Option<String>| time.as_deref().map_or_else(|| "–".to_owned(), |t| date_short(t, lang));
     let witness = target.witnesses.first().map_or_else(
         || "–".to_owned(),
-        |w| format!("<details><summary>{}</summary><div class=\"wit\">{}</div></details>", page.say("Show", "Показать"), witness_text(page, w)),
+        |w| {
+            format!(
+                "<details><summary>{}</summary><div class=\"wit\">{}</div></details>",
+                page.say("Show", "Показать"),
+                witness_text(page, w)
+            )
+        },
     );
     format!(
         "<tr><th scope=\"row\"><i class=\"sw {}\"></i><bdi>{}</bdi>{under}</th><td>{how}</td><td class=\"r\">{}/{}</td><td class=\"r\">{}/{}</td><td>{share}</td><td>{}</td><td>{}</td><td>{witness}</td></tr>\n",
@@ -148,7 +161,14 @@ fn mechanism_row(page: &Page<'_>, total: u64, path: &str, entries: &[&MechanismF
     let mut names: Vec<String> = sorted
         .iter()
         .take(shown)
-        .map(|e| format!("<span class=\"nb\">{}: <b>{}</b> ({})</span>", page.network_name(e.network), int(e.measurements, lang), int(e.targets, lang)))
+        .map(|e| {
+            format!(
+                "<span class=\"nb\">{}: <b>{}</b> ({})</span>",
+                page.network_name(e.network),
+                int(e.measurements, lang),
+                int(e.targets, lang)
+            )
+        })
         .collect();
     if sorted.len() > shown {
         names.push(format!("{} {}", page.say("and more:", "и ещё:"), sorted.len() - shown));
@@ -185,13 +205,23 @@ pub(super) fn nettests(page: &mut Page<'_>) {
     let caption = page.say("Measurements by test and state", "Измерения по тестам и состояниям");
     table(page, "nums", caption, &headers);
     for test in facts.nettests.iter().take(page.caps.rows) {
-        let words = text::nettest(&test.test_name, lang).map_or_else(String::new, |w| format!("<small>{w}</small>"));
+        let words =
+            text::nettest(&test.test_name, lang).map_or_else(String::new, |w| format!("<small>{w}</small>"));
         let numbers: String = numbers(&test.counts, test.measurements)
             .into_iter()
             .chain([test.networks, test.targets, test.with_rejects])
-            .map(|n| if n == 0 { "<td class=\"r z\">0</td>".to_owned() } else { format!("<td class=\"r\">{}</td>", int(n, lang)) })
+            .map(|n| {
+                if n == 0 {
+                    "<td class=\"r z\">0</td>".to_owned()
+                } else {
+                    format!("<td class=\"r\">{}</td>", int(n, lang))
+                }
+            })
             .collect();
-        page.push(&format!("<tr><th scope=\"row\"><code>{}</code>{words}</th>{numbers}</tr>\n", esc_within(&test.test_name, 60)));
+        page.push(&format!(
+            "<tr><th scope=\"row\"><code>{}</code>{words}</th>{numbers}</tr>\n",
+            esc_within(&test.test_name, 60)
+        ));
     }
     end(page);
     let left = facts.nettests.len().saturating_sub(page.caps.rows);

@@ -168,7 +168,7 @@ const NETTESTS: &[(&str, &str, &str)] = &[
 
 /// A test in words, where known.
 pub(super) fn nettest(name: &str, lang: Lang) -> Option<&'static str> {
-    NETTESTS.iter().find(|row| row.0 == name).map(|(_, en, ru)| lang.pick(*en, *ru))
+    NETTESTS.iter().find(|row| row.0 == name).map(|(_, en, ru)| lang.pick(en, ru))
 }
 
 /// What a missing reference table costs.
@@ -187,7 +187,7 @@ const MISSING: &[(&str, &str, &str)] = &[
 
 /// What a missing reference table costs, where known.
 pub(super) fn missing_reference(table: &str, lang: Lang) -> Option<&'static str> {
-    MISSING.iter().find(|row| row.0 == table).map(|(_, en, ru)| lang.pick(*en, *ru))
+    MISSING.iter().find(|row| row.0 == table).map(|(_, en, ru)| lang.pick(en, ru))
 }
 
 #[cfg(test)]
