@@ -101,7 +101,7 @@ fn answer_signs<'f, 'a>(
         }
         all_bogon &= bogon;
         signs.add_if(bogon && is_zero(ip), Sign::DnsBogonZero);
-        own_network &= row.ip_network == Some(own);
+        own_network &= own_network && scene.network_of(row) == Some(own);
         for control in scene.facts.controls_for("dns", view.host()) {
             if control.ip.as_deref().is_some_and(|other| facts::same_address(ip, other)) {
                 signs.add(Sign::DnsControlMatch);

@@ -12,7 +12,7 @@ mod tcp;
 mod tls;
 mod witness;
 
-use okno_model::{Control, FailureKind, Layer, Mechanism, Observation, State, Timestamp, Verdict};
+use okno_model::{Asn, Control, FailureKind, Layer, Mechanism, Observation, State, Timestamp, Verdict};
 
 use crate::baseline::{Baseline, Tally};
 use crate::facts::{self, Facts, Unit};
@@ -46,7 +46,7 @@ impl<'k> Judge<'k> {
     fn judge_native<'a>(&self, facts: &Facts<'_, 'a>, out: &mut Vec<Verdict<'a>>) {
         let first = out.len();
         let units = facts.units();
-        let scene = Scene::new(self, facts, &units);
+        let scene = Scene::new(self, facts);
         for unit in &units {
             let view = scene.view(unit, out);
             tcp::judge(&view, out);
@@ -62,7 +62,6 @@ impl<'k> Judge<'k> {
 pub(crate) struct Scene<'s, 'f, 'a> {
     judge: &'s Judge<'s>,
     facts: &'s Facts<'f, 'a>,
-    units: &'s [Unit<'f, 'a>],
     shared: Signs,
     ipv6_broken: bool,
     control_page: Option<&'f Control<'a>>,
@@ -90,14 +89,13 @@ pub(crate) struct Evidence<'f, 'a> {
 }
 
 impl<'s, 'f, 'a> Scene<'s, 'f, 'a> {
-    fn new(judge: &'s Judge<'s>, facts: &'s Facts<'f, 'a>, units: &'s [Unit<'f, 'a>]) -> Self {
+    fn new(judge: &'s Judge<'s>, facts: &'s Facts<'f, 'a>) -> Self {
         let control_page = facts.controls.iter().find(|control| {
             control.kind == "http" && control.failure.is_none() && control.http_status.is_some()
         });
         let mut scene = Self {
             judge,
             facts,
-            units,
             shared: Signs::default(),
             ipv6_broken: is_ipv6_broken(facts.observations),
             control_page,
@@ -173,6 +171,21 @@ impl<'s, 'f, 'a> Scene<'s, 'f, 'a> {
 
     fn limits(&self) -> Limits {
         self.judge.rules.limits()
+    }
+
+    /// The network of an address: from the tables, or else as the helper said (ts-017 `ip_info`).
+    fn network_of(&self, row: &Observation<'a>) -> Option<Asn> {
+        row.ip_network.filter(|asn| asn.is_known()).or_else(|| {
+            let ip = row.ip.as_deref()?;
+            self.facts
+                .controls
+                .iter()
+                .find(|control| {
+                    control.ip_network.is_some_and(|asn| asn.is_known())
+                        && control.ip.as_deref().is_some_and(|other| facts::same_address(ip, other))
+                })
+                .and_then(|control| control.ip_network)
+        })
     }
 
     /// Whether a verified certificate for the name was seen at an address, by the probe or by the helper.
