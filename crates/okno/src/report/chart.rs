@@ -71,7 +71,7 @@ fn chart(page: &mut Page<'_>, network: &NetworkFacts) {
 /// A target's own strip, under its statement.
 pub(super) fn timeline(page: &mut Page<'_>, target: &TargetFacts) {
     let (scope, lang) = (&page.facts.scope, page.lang);
-    let limit = page.caps.bars.min(80);
+    let limit = page.caps.bars.min(60);
     let Some(bins) = rebin(&target.timeline, target.bucket_hours, &scope.first_utc, &scope.last_utc, limit)
     else {
         return;
@@ -89,44 +89,45 @@ pub(super) fn timeline(page: &mut Page<'_>, target: &TargetFacts) {
     page.push(&html);
 }
 
-/// The bars, `height` units high and 4 units apart. A bar that is not empty is at least one unit high.
+/// The bars, `height` units high and 4 units apart: strokes from the ground up, the larger sum behind the
+/// smaller. A bar that is not empty is at least one unit high.
 fn drawing(bins: &Rebinned, height: u64) -> String {
     let most = bins.bars.values().map(|bar| bar.0).max().unwrap_or(0).max(1);
-    let tall = |count: u64| if count == 0 { 0 } else { (count * height).div_ceil(most) };
-    let (mut red, mut judged, mut untold, mut gaps) =
-        (String::new(), String::new(), String::new(), String::new());
-    let mut silent_from = None;
-    for index in 0..=bins.count {
-        let bar = bins.bars.get(&index);
-        if bar.is_none() && index < bins.count {
-            silent_from.get_or_insert(index);
-            continue;
-        }
-        if let Some(from) = silent_from.take() {
-            let (x, wide) = (from * 4, (index - from) * 4);
-            gaps.push_str(&format!("M{x} 0h{wide}v{height}H{x}z"));
-        }
-        let Some((all, hits, left)) = bar else { continue };
-        let (a, b) = (tall(*hits), tall(all - left.min(all)));
-        let top = tall(*all);
-        for (path, from, to) in
-            [(&mut red, 0, a), (&mut judged, a, b.max(a)), (&mut untold, b.max(a), top.max(b))]
-        {
-            if to > from {
-                path.push_str(&format!("M{} {}v-{}h3v{}z", index * 4, height - from, to - from, to - from));
+    let tall = |count: u64| (count * height).div_ceil(most);
+    let (mut red, mut judged, mut untold) = (String::new(), String::new(), String::new());
+    for (index, (all, hits, left)) in &bins.bars {
+        let x = index * 4 + 2;
+        let told = all - left.min(all);
+        let bar = |path: &mut String, count: u64| {
+            if count > 0 {
+                path.push_str(&format!("M{x} {height}V{}", height - tall(count)));
             }
+        };
+        if told < *all {
+            bar(&mut untold, *all);
         }
+        if *hits < told {
+            bar(&mut judged, told);
+        }
+        bar(&mut red, *hits.min(all));
     }
     let width = bins.count * 4;
-    let dash = if gaps.is_empty() { String::new() } else { dashes(bins, height) };
-    format!(
-        "<svg class=\"bars\" viewBox=\"0 0 {width} {height}\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><path class=\"gap\" d=\"{gaps}\"/>{dash}<path class=\"u\" d=\"{untold}\"/><path class=\"j\" d=\"{judged}\"/><path class=\"r\" d=\"{red}\"/></svg>"
-    )
+    let (gaps, dashes) = silence(bins, height);
+    let mut svg = format!(
+        "<svg class=\"bars\" viewBox=\"0 0 {width} {height}\" preserveAspectRatio=\"none\" aria-hidden=\"true\">"
+    );
+    for (class, path) in [("gap", gaps), ("dash", dashes), ("u", untold), ("j", judged), ("r", red)] {
+        if !path.is_empty() {
+            svg.push_str(&format!("<path class=\"{class}\" d=\"{path}\"/>"));
+        }
+    }
+    svg.push_str("</svg>");
+    svg
 }
 
-/// A dashed line through every silence.
-fn dashes(bins: &Rebinned, height: u64) -> String {
-    let mut path = String::new();
+/// A band and a dashed line for every stretch without a measurement.
+fn silence(bins: &Rebinned, height: u64) -> (String, String) {
+    let (mut bands, mut dashes) = (String::new(), String::new());
     let mut index = 0;
     while index < bins.count {
         let from = index;
@@ -134,11 +135,13 @@ fn dashes(bins: &Rebinned, height: u64) -> String {
             index += 1;
         }
         if index > from {
-            path.push_str(&format!("M{} {}h{}", from * 4, height / 2, (index - from) * 4));
+            let (x, wide) = (from * 4, (index - from) * 4);
+            bands.push_str(&format!("M{x} 0h{wide}v{height}H{x}z"));
+            dashes.push_str(&format!("M{x} {}h{wide}", height / 2));
         }
         index += 1;
     }
-    format!("<path class=\"dash\" d=\"{path}\"/>")
+    (bands, dashes)
 }
 
 /// "Silent on 5 of 42 days, longest 3–5 July."

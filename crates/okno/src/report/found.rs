@@ -13,9 +13,6 @@ use super::format::{
 use super::html::Page;
 use super::{Lang, chart, countries, mechanisms, text};
 
-/// Networks of a target that are named one by one.
-const NETWORKS_NAMED: usize = 12;
-
 const MEASUREMENTS: ([&str; 2], [&str; 3]) =
     (["measurement", "measurements"], ["измерение", "измерения", "измерений"]);
 
@@ -31,8 +28,9 @@ pub(super) fn found(page: &mut Page<'_>) {
         );
         page.paragraph("", text);
     }
-    statements(page, &targets);
-    let left = targets.len().saturating_sub(page.caps.headlines);
+    let shown = page.caps.headlines;
+    statements(page, &targets, 'b', shown);
+    let left = targets.len().saturating_sub(shown);
     if left > 0 {
         let (code, n) = (page.lang.code(), int(left as u64, page.lang));
         let text = match page.lang {
@@ -54,8 +52,9 @@ pub(super) fn throttled(page: &mut Page<'_>) {
     }
     let heading = page.say("Throttled", "Замедлено");
     page.open("throttled", heading);
-    statements(page, &targets);
-    let left = targets.len().saturating_sub(page.caps.headlines);
+    let shown = page.caps.headlines.div_ceil(2);
+    statements(page, &targets, 't', shown);
+    let left = targets.len().saturating_sub(shown);
     page.more(
         left,
         "SELECT target, country, network, count(*) AS measurements FROM measurement_verdicts WHERE state = 'throttled' GROUP BY target, country, network ORDER BY measurements DESC",
@@ -63,19 +62,19 @@ pub(super) fn throttled(page: &mut Page<'_>) {
     page.close();
 }
 
-fn statements(page: &mut Page<'_>, targets: &[&TargetFacts]) {
+fn statements(page: &mut Page<'_>, targets: &[&TargetFacts], kind: char, shown: usize) {
     if targets.is_empty() {
         return;
     }
     page.push("<ol class=\"found\">\n");
-    for target in targets.iter().take(page.caps.headlines) {
+    for (at, target) in targets.iter().take(shown).enumerate() {
+        page.push(&format!("<li id=\"{kind}{at}-{}\">", page.lang.code()));
         statement(page, target);
     }
     page.push("</ol>\n");
 }
 
 fn statement(page: &mut Page<'_>, target: &TargetFacts) {
-    page.push("<li>");
     dots(page, target);
     let sentence = sentence(page, target);
     page.paragraph("say", &sentence);
@@ -331,14 +330,14 @@ fn is_archived(uid: &str) -> bool {
 }
 
 fn by_network(page: &mut Page<'_>, target: &TargetFacts) {
-    if target.cells.len() < 2 {
+    if target.cells.len() < 2 || page.caps.networks == 0 {
         return;
     }
     let summary = page.say("By network", "По сетям");
     page.push(&format!("<details><summary>{summary}</summary><ul class=\"nets\">"));
     let mut cells: Vec<_> = target.cells.iter().collect();
     cells.sort_by_key(|c| std::cmp::Reverse((c.counts.interference(), c.counts.total())));
-    for cell in cells.iter().take(NETWORKS_NAMED) {
+    for cell in cells.iter().take(page.caps.networks) {
         let word = text::state_word(State::parse(&cell.state).unwrap_or_default(), page.lang);
         let name = page.network(cell.network);
         let (hits, judged) = (cell.counts.interference(), cell.counts.judged());
@@ -348,7 +347,7 @@ fn by_network(page: &mut Page<'_>, target: &TargetFacts) {
             "<li><i class=\"sw {class}\"></i>{name}: {word}, {hits}\u{a0}{of}\u{a0}{judged}</li>"
         ));
     }
-    let left = cells.len().saturating_sub(NETWORKS_NAMED);
+    let left = cells.len().saturating_sub(page.caps.networks);
     if left > 0 {
         let more = match page.lang {
             Lang::En => format!("<li>and {left} more</li>"),

@@ -64,8 +64,8 @@ fn legend(page: &mut Page<'_>) {
         "<li><i class=\"key s\"></i>{silent}</li><li><i class=\"key o m\"></i>{mixed}</li><li><i class=\"key f\"></i>{few}</li></ul>\n"
     ));
     let note = page.say(
-        "Numbers in a cell: measurements that show the cell’s state, of those that could be judged. In hatched cells: measurements, none of which could be judged.",
-        "Числа в клетке: сколько измерений показывает это состояние, из скольких, о которых можно судить. В заштрихованных клетках: сколько измерений, ни об одном из которых судить нельзя.",
+        "Numbers in a cell: measurements that show the cell’s state, of those that could be judged. In hatched cells: measurements, none of which could be judged. The cell’s title adds the 95% interval of the share of interference.",
+        "Числа в клетке: сколько измерений показывает это состояние, из скольких, о которых можно судить. В заштрихованных клетках: сколько измерений, ни об одном из которых судить нельзя. Во всплывающей подсказке – 95-процентный интервал доли вмешательства.",
     );
     page.paragraph("fine", note);
 }
@@ -163,12 +163,7 @@ fn cell_html(cell: &CellFacts, lang: Lang) -> String {
     }
     let title = match (cell.interference_low, cell.interference_high) {
         (Some(low), Some(high)) => {
-            let range = percent_range(low, high, lang);
-            format!(
-                " title=\"{word}: {hits}/{}; {} {range}\"",
-                counts.judged(),
-                lang.pick("interference", "вмешательство")
-            )
+            format!(" title=\"{hits}/{}, {}\"", counts.judged(), percent_range(low, high, lang))
         }
         _ => String::new(),
     };

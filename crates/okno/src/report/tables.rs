@@ -29,8 +29,15 @@ pub(super) fn end(page: &mut Page<'_>) {
 
 /// Every target that was blocked or throttled firmly.
 pub(super) fn blocked(page: &mut Page<'_>) {
-    let mut targets = page.group(Group::Blocked);
-    targets.extend(page.group(Group::Throttled));
+    let (blocked, throttled) = (page.group(Group::Blocked), page.group(Group::Throttled));
+    // Where the statement above already carries the witness: its anchor, if this table shall not repeat it.
+    let (of_blocked, of_throttled) = (page.caps.headlines, page.caps.headlines.div_ceil(2));
+    let anchor = |kind: char, at: usize, stated: usize| {
+        (at < stated && !page.caps.repeat_witness).then(|| format!("{kind}{at}-{}", page.lang.code()))
+    };
+    let mut targets: Vec<(&TargetFacts, Option<String>)> =
+        blocked.into_iter().enumerate().map(|(at, t)| (t, anchor('b', at, of_blocked))).collect();
+    targets.extend(throttled.into_iter().enumerate().map(|(at, t)| (t, anchor('t', at, of_throttled))));
     let heading = page.say("Blocked and throttled targets", "Заблокированные и замедленные цели");
     page.open("table", heading);
     if targets.is_empty() {
@@ -54,8 +61,8 @@ pub(super) fn blocked(page: &mut Page<'_>) {
         "Сети: сколько показывают, из скольких, о которых можно судить. Измерения: так же.",
     );
     table(page, "list marks", caption, &headers);
-    for target in targets.iter().take(page.caps.blocked_rows) {
-        let row = blocked_row(page, target);
+    for (target, anchor) in targets.iter().take(page.caps.blocked_rows) {
+        let row = blocked_row(page, target, anchor.as_deref());
         page.push(&row);
     }
     end(page);
@@ -64,7 +71,7 @@ pub(super) fn blocked(page: &mut Page<'_>) {
     page.close();
 }
 
-fn blocked_row(page: &Page<'_>, target: &TargetFacts) -> String {
+fn blocked_row(page: &Page<'_>, target: &TargetFacts, stated: Option<&str>) -> String {
     let lang = page.lang;
     let mut under: Vec<String> = Vec::new();
     if page.many_countries() {
@@ -93,16 +100,15 @@ fn blocked_row(page: &Page<'_>, target: &TargetFacts) -> String {
         _ => "–".to_owned(),
     };
     let day = |time: &Option<String>| time.as_deref().map_or_else(|| "–".to_owned(), |t| date_short(t, lang));
-    let witness = target.witnesses.first().map_or_else(
-        || "–".to_owned(),
-        |w| {
-            format!(
-                "<details><summary>{}</summary><div class=\"wit\">{}</div></details>",
-                page.say("Show", "Показать"),
-                witness_text(page, w)
-            )
-        },
-    );
+    let witness = match (target.witnesses.first(), stated) {
+        (None, _) => "–".to_owned(),
+        (Some(_), Some(anchor)) => format!("<a href=\"#{anchor}\">{}</a>", page.say("see above", "см. выше")),
+        (Some(witness), None) => format!(
+            "<details><summary>{}</summary><div class=\"wit\">{}</div></details>",
+            page.say("Show", "Показать"),
+            witness_text(page, witness)
+        ),
+    };
     format!(
         "<tr><th scope=\"row\"><i class=\"sw {}\"></i><bdi>{}</bdi>{under}</th><td>{how}</td><td class=\"r\">{}/{}</td><td class=\"r\">{}/{}</td><td>{share}</td><td>{}</td><td>{}</td><td>{witness}</td></tr>\n",
         text::state_class(&target.state),

@@ -457,6 +457,38 @@ fn the_largest_report_stays_below_the_limit_and_names_what_it_left_out() {
 }
 
 #[test]
+fn the_longest_names_cannot_push_a_report_over_the_limit() {
+    let mut facts = large_fixture();
+    let long = "\"".repeat(5000);
+    for target in &mut facts.targets {
+        target.target.push_str(&long);
+        target.category = Some(long.clone());
+        for witness in &mut target.witnesses {
+            (witness.witness, witness.measurement_uid, witness.rule) =
+                (long.clone(), long.clone(), long.clone());
+        }
+    }
+    for network in &mut facts.networks {
+        network.name = Some(long.clone());
+    }
+    for rule in &mut facts.rules {
+        (rule.rule, rule.meaning) = (long.clone(), long.clone());
+    }
+    facts.versions.command = long.clone();
+    facts.quality.rejects = vec![
+        RejectFacts {
+            reason: long.clone(),
+            example_source: long.clone(),
+            example_part: long,
+            ..RejectFacts::default()
+        };
+        500
+    ];
+    let html = render(&facts, Lang::Ru);
+    assert!(html.len() < MAX_BYTES, "{}", html.len());
+}
+
+#[test]
 fn hostile_names_stay_text() {
     let mut facts = fixture();
     let evil = "<script>alert(1)</script>\"' onmouseover=x \u{202e}moc.knab";
