@@ -173,6 +173,8 @@ pub struct Fingerprints {
     headers: Vec<(String, Field)>,
     any_header: Option<Field>,
     dns: Field,
+    /// answers that stand for one fingerprint as a whole
+    dns_answers: Vec<(String, u32)>,
 }
 
 impl Fingerprints {
@@ -204,6 +206,10 @@ impl Fingerprints {
             ..Self::default()
         };
         for (location, rows) in places {
+            if location == "dns" {
+                let full = rows.iter().filter(|(_, row)| row.pattern_type == PatternType::Full);
+                fingerprints.dns_answers = full.map(|(index, row)| (row.pattern.to_string(), *index)).collect();
+            }
             match location.strip_prefix("header.") {
                 Some(name) => fingerprints.headers.push((name.to_owned(), Field::build(&rows))),
                 None if location == "dns" => fingerprints.dns = Field::build(&rows),
@@ -253,6 +259,11 @@ impl Fingerprints {
     /// All fingerprints of headers and bodies.
     pub fn http_infos(&self) -> impl Iterator<Item = &FingerprintInfo> {
         self.infos[..self.http_count].iter()
+    }
+
+    /// Every answer that is a fingerprint by itself, and what is known of it.
+    pub fn dns_answers(&self) -> impl Iterator<Item = (&str, &FingerprintInfo)> {
+        self.dns_answers.iter().map(|(answer, index)| (answer.as_str(), self.info(*index)))
     }
 
     /// All fingerprints of DNS answers.
