@@ -44,9 +44,10 @@ pub struct ReportFacts {
 pub struct Scope {
     /// countries of the probes, most measurements first
     pub countries: Vec<CountryCount>,
-    /// start of the earliest measurement
+    /// start of the earliest measurement; leave out those whose clock is known to be wrong
+    /// ([`ClockFacts`]), or one probe living in 1970 stretches every chart
     pub first_utc: String,
-    /// start of the latest measurement
+    /// start of the latest measurement, likewise
     pub last_utc: String,
     /// measurements in the lake
     pub measurements: u64,

@@ -245,7 +245,8 @@ pub(super) fn rebin(
     }
     let mut bars: BTreeMap<i64, (u64, u64, u64)> = BTreeMap::new();
     for bucket in buckets.iter().filter(|bucket| bucket.measurements > 0) {
-        let index = Timestamp::parse(&bucket.start_utc)?.hour_index().div_euclid(length) - origin;
+        let Some(start) = Timestamp::parse(&bucket.start_utc) else { continue };
+        let index = start.hour_index().div_euclid(length) - origin;
         let bar = bars.entry(index.clamp(0, count - 1)).or_default();
         bar.0 += bucket.measurements;
         bar.1 += bucket.interference;

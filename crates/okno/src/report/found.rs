@@ -7,9 +7,7 @@ use okno_model::{State, Timestamp};
 
 use super::facts::{Strength, TargetFacts, Witness};
 use super::findings::Group;
-use super::format::{
-    counted, date, decimal, esc, esc_within, int, moment, percent, percent_range, period, plural,
-};
+use super::format::{counted, date, esc, esc_within, int, moment, percent, percent_range, period, plural};
 use super::html::Page;
 use super::{Lang, chart, countries, mechanisms, text};
 
@@ -275,7 +273,11 @@ fn other_mechanisms(page: &Page<'_>, target: &TargetFacts) -> String {
 /// Who saw it: measurement, time, network, the failed operation, rule and probability.
 pub(super) fn witness_text(page: &Page<'_>, witness: &Witness) -> String {
     let lang = page.lang;
-    let mut text = format!("<b>{}</b> {}", page.say("Witness:", "Свидетельство:"), esc(&witness.witness));
+    let mut text = format!(
+        "<b>{}</b> <span lang=\"en\">{}</span>",
+        page.say("Witness:", "Свидетельство:"),
+        esc(&witness.witness)
+    );
     let uid = esc_within(&witness.measurement_uid, 90);
     let linked = !page.facts.scope.synthetic && is_archived(&witness.measurement_uid);
     let id = if linked {
@@ -309,7 +311,7 @@ pub(super) fn witness_text(page: &Page<'_>, witness: &Witness) -> String {
 fn probability(value: f64, lang: Lang) -> String {
     let hundredths = (value.clamp(0.0, 1.0) * 100.0).round() as u64;
     if hundredths >= 100 && value < 1.0 {
-        return format!("&gt;{}", decimal(0.99, lang).replace("1.0", "0.99").replace("1,0", "0,99"));
+        return format!("&gt;0{}99", lang.pick(".", ","));
     }
     format!("{}{}{:02}", hundredths / 100, lang.pick(".", ","), hundredths % 100)
 }

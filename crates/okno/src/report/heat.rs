@@ -3,7 +3,7 @@
 //! A cell says its state three times: by colour, by a mark, and by a word that a screen reader or a text
 //! browser finds; and it shows its counts. Colours alone would fail colour-blind readers and printers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use okno_model::State;
 
@@ -37,11 +37,13 @@ pub(super) fn maps(page: &mut Page<'_>) {
     }
     let left = countries.len().saturating_sub(page.caps.countries);
     if left > 0 {
-        let text = page.say("Countries left out", "Стран не показано");
-        let text = format!("{text}: {}", int(left as u64, page.lang));
-        page.paragraph("more", &text);
-        page.more(left, "SELECT country, target, network, state, count(*) AS measurements FROM measurement_verdicts GROUP BY country, target, network, state ORDER BY country, target, network");
+        let heading = page.say("Countries without a map here", "Страны, для которых карты здесь нет");
+        page.push(&format!("<h3>{heading}</h3>\n"));
     }
+    page.more(
+        left,
+        "SELECT country, target, network, state, count(*) AS measurements FROM measurement_verdicts GROUP BY country, target, network, state ORDER BY country, target, network",
+    );
     page.close();
 }
 
@@ -97,11 +99,11 @@ fn map(page: &mut Page<'_>, country: &str) {
         row(page, target, &shown);
     }
     page.push("</tbody></table></div>\n");
-    let hidden: BTreeSet<u32> = columns.iter().skip(shown.len()).map(|c| c.0).collect();
-    let left = rows.len().saturating_sub(caps.heat_rows) + hidden.len();
-    let clause =
-        okno_model::Country::parse(country).map_or_else(String::new, |c| format!(" WHERE country = '{c}'"));
-    page.more(left, &format!("SELECT target, network, state, count(*) AS measurements FROM measurement_verdicts{clause} GROUP BY target, network, state ORDER BY target, network"));
+    if rows.len() > caps.heat_rows || columns.len() > shown.len() {
+        let only = okno_model::Country::parse(country)
+            .map_or_else(String::new, |c| format!(" WHERE country = '{c}'"));
+        page.everything(&format!("SELECT target, network, state, count(*) AS measurements FROM measurement_verdicts{only} GROUP BY target, network, state ORDER BY target, network"));
+    }
 }
 
 fn caption(page: &Page<'_>, country: &str, all: (usize, usize), columns: usize) -> String {

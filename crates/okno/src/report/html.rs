@@ -103,6 +103,13 @@ impl<'a> Page<'a> {
         self.paragraph("more", &format!("{lead} <code>{command}</code>"));
     }
 
+    /// The query that shows all of something.
+    pub(super) fn everything(&mut self, query: &str) {
+        let lead = self.say("All of it:", "Полностью:");
+        let command = self.command(query);
+        self.paragraph("more", &format!("{lead} <code>{command}</code>"));
+    }
+
     /// The command that runs a query over this report's lake, escaped.
     pub(super) fn command(&self, query: &str) -> String {
         let lake = self.facts.versions.lake.trim_end_matches('/');
@@ -320,7 +327,9 @@ fn contents(page: &mut Page<'_>) {
     ];
     let label = page.say("Contents", "Содержание");
     page.push(&format!("<nav aria-label=\"{label}\"><ul>"));
-    for (id, name) in entries {
+    let timed = page.facts.networks.iter().any(|network| !network.volume.is_empty());
+    let mapped = !page.facts.targets.is_empty();
+    for (id, name) in entries.into_iter().filter(|e| (e.0 != "time" || timed) && (e.0 != "map" || mapped)) {
         page.push(&format!("<li><a href=\"#{id}-{code}\">{name}</a></li>"));
     }
     page.push("</ul></nav>\n");

@@ -113,9 +113,9 @@ fn rejects(page: &mut Page<'_>) {
         ));
     }
     end(page);
-    let query = page.command("SELECT source, line, byte_offset, part, reason, detail FROM rejects ORDER BY source, line, byte_offset");
-    let all = page.say("All of them:", "Полный список:");
-    page.paragraph("more", &format!("{all} <code>{query}</code>"));
+    page.everything(
+        "SELECT source, line, byte_offset, part, reason, detail FROM rejects ORDER BY source, line, byte_offset",
+    );
 }
 
 fn controls(page: &mut Page<'_>) {

@@ -409,7 +409,7 @@ fn a_finding_carries_denominator_interval_and_witness() {
         meduza.counts.judged()
     )));
     assert!(html.contains("(95% interval "));
-    assert!(html.contains("<b>Witness:</b> tls handshake to 192.0.2.14:443 for meduza.io → generic_timeout_error; control connected<br>"));
+    assert!(html.contains("<b>Witness:</b> <span lang=\"en\">tls handshake to 192.0.2.14:443 for meduza.io → generic_timeout_error; control connected</span><br>"));
     assert!(html.contains("блокировался в"));
 }
 
@@ -511,6 +511,17 @@ fn hostile_names_stay_text() {
     let html = render(&facts, Lang::En);
     assert!(!html.contains("<script") && !html.contains('\u{202e}') && !html.contains("\"' on"));
     assert!(html.contains("&lt;script&gt;alert(1)") && html.contains("[U+202E]moc.knab"));
+}
+
+#[test]
+fn every_link_inside_the_page_leads_somewhere() {
+    for facts in [fixture(), ReportFacts::default(), large_fixture()] {
+        let html = render(&facts, Lang::En);
+        for link in html.split("href=\"#").skip(1) {
+            let id = link.split('"').next().unwrap();
+            assert_eq!(html.matches(&format!(" id=\"{id}\"")).count(), 1, "{id}");
+        }
+    }
 }
 
 #[test]
