@@ -25,6 +25,7 @@ pub(crate) enum Subject {
     Http = 6,
     Quic = 7,
     App = 8,
+    Resolver = 9,
 }
 
 /// 16 bytes; the order of fields is the order of the sorted list.

@@ -83,6 +83,7 @@ signs! {
     DnsPlainAgrees = "dns.plain_agrees", "another resolver, asked in the clear, gave an address that the user's gave";
     DnsPlainMatchesControl = "dns.plain_matches_control", "another resolver, asked in the clear, gave an address that the helper resolved";
     DnsExplicitResolver = "dns.explicit_resolver", "the lookups were sent to a resolver that the test chose: their failure is about that resolver, not about the name";
+    DnsNetworkUnknown = "dns.network_unknown", "nobody says which network the addresses of the answer belong to";
     DnsBaselineResolves = "dns.baseline_resolves", "the name resolved in enough other networks within a day";
     DnsBaselineFails = "dns.baseline_fails", "the name failed to resolve in enough other networks of several countries, and resolved in none";
 
@@ -131,6 +132,7 @@ signs! {
     TlsOtherNameOk = "tls.other_name_ok", "another server name completed the handshake with the same address";
     TlsOtherNameBaseline = "tls.other_name_baseline", "other names complete handshakes with the same address in this network's neighbours";
     TlsStalledBody = "tls.stalled_body", "the answer began over TLS and its body never completed";
+    TlsHello = "tls.hello", "the server answered the handshake: what failed is the certificate, which this test expects";
     TlsSlow = "tls.slow", "the bytes of this connection came in at less than the ruleset's slow rate for longer than its slow time";
     TlsEch = "tls.ech", "the failed handshake used ECH, and one without ECH to the same host completed";
     TlsBaselineOk = "tls.baseline_ok", "handshakes for this name completed in enough other networks within a day";
@@ -194,6 +196,11 @@ signs! {
     AppEndpointsMost = "app.endpoints_most_failed", "more than four of five endpoints failed, and at least five were tried";
     AppWebOk = "app.web_ok", "its web page, or another of its services, answered in the same measurement";
     AppWebFailed = "app.web_failed", "its web page did not answer in a way that points to the network";
+    AppCoreFailed = "app.core_failed", "every statement about the application's own servers says that they failed";
+    AppCoreOk = "app.core_ok", "every statement about the application's own servers says that they worked";
+    AppHandshakesCut = "app.handshakes_cut", "at three or more of its hosts the connection opened and the handshake was cut, and no handshake completed";
+    AppBridgesFailed = "app.bridges_failed", "all of five or more bridges failed while directory servers answered";
+    AppDirectoryFailed = "app.directory_failed", "all of five or more directory servers failed while bridges answered";
     AppNotRun = "app.not_run", "the application says of no part whether it worked";
     AppInvalidated = "app.invalidated", "this version of the test is known to be wrong on this date";
     AppNameForged = "app.name_forged", "a name of the application was judged to resolve falsely in the same measurement";
@@ -209,7 +216,9 @@ signs! {
     TestOpenvpn = "test.openvpn", "the test is openvpn";
     TestRiseup = "test.riseup", "the test is riseupvpn";
     TestStun = "test.stun", "the test is stunreachability";
-    TestTampering = "test.tampering", "the test is http_invalid_request_line or http_header_field_manipulation";
+    TestMessenger = "test.messenger", "the test is of a messenger, whose names are public and exist";
+    TestEcho = "test.echo", "the test is http_invalid_request_line: an echo server sends back what it gets";
+    TestHeaders = "test.headers", "the test is http_header_field_manipulation: an echo server reports the headers it gets";
     TestSni = "test.sni", "the test is sni_blocking or tlsmiddlebox: one address, several server names";
     TestEch = "test.ech", "the test is echcheck";
 }

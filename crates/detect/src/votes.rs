@@ -3,7 +3,7 @@
 //! Failures of a probe that had no network at all are no votes, nor are failures of the probe's own
 //! machine, nor IPv6 failures: an IPv6 that does not work is a property of the line.
 
-use okno_model::{Measurement, Observation};
+use okno_model::{FailureKind, Measurement, Observation};
 
 use crate::baseline::Subject;
 use crate::facts::{self, Facts};
@@ -37,9 +37,19 @@ pub(crate) fn quic(host: &str) -> u64 {
     hash::of_text(host, Subject::Quic as u64)
 }
 
-pub(crate) fn app(test: &str, app: &str, role: Option<&str>) -> u64 {
-    let key = hash::mix(hash::of_text(test, Subject::App as u64), hash::of_text(app, 1));
-    role.map_or(key, |role| hash::mix(key, hash::of_text(role, 2)))
+/// A part of an application: what the measurement is about, the statement, and whom it is about.
+pub(crate) fn app(target: &str, app: &str, row: &Observation<'_>) -> u64 {
+    let mut key = hash::mix(hash::of_text(target, Subject::App as u64), hash::of_text(app, 1));
+    for (purpose, part) in [(2, row.role.as_deref()), (3, row.ip.as_deref())] {
+        key = part.map_or(key, |part| hash::mix(key, hash::of_text(part, purpose)));
+    }
+    hash::mix(key, u64::from(row.port.unwrap_or(0)))
+}
+
+/// A resolver of the test's choice.
+pub(crate) fn resolver(row: &Observation<'_>) -> Option<u64> {
+    let engine = hash::of_text(row.dns_engine.as_deref()?, Subject::Resolver as u64);
+    Some(hash::mix(engine, hash::of_text(row.dns_resolver.as_deref()?, 4)))
 }
 
 /// The instrument: software, its version and the version of the test.
@@ -54,13 +64,13 @@ pub(crate) fn version(measurement: &Measurement<'_>) -> Option<u64> {
 /// Calls `vote` with the key of each thing and whether it worked.
 pub(crate) fn collect(facts: &Facts<'_, '_>, vote: &mut dyn FnMut(u64, bool)) {
     let online = facts.measurement.control == "ok" || facts.observations.iter().any(facts::has_success);
-    let test = facts.measurement.test_name.as_ref();
+    let target = facts.measurement.target.as_ref();
     for row in facts.observations {
         names(row, online, vote);
         connections(row, online, vote);
         if let (Some(name), Some(worked)) = (row.app.as_deref(), row.app_success) {
             if worked || online {
-                vote(app(test, name, row.role.as_deref()), worked);
+                vote(app(target, name, row), worked);
             }
         }
     }
@@ -68,7 +78,20 @@ pub(crate) fn collect(facts: &Facts<'_, '_>, vote: &mut dyn FnMut(u64, bool)) {
 
 fn names(row: &Observation<'_>, online: bool, vote: &mut dyn FnMut(u64, bool)) {
     let Some(host) = row.hostname.as_deref() else { return };
-    if !facts::is_lookup(row) || !facts::is_user_lookup(row) {
+    if !facts::is_lookup(row) {
+        return;
+    }
+    if !facts::is_user_lookup(row) {
+        let Some(key) = resolver(row) else { return };
+        match row.dns_failure {
+            None => vote(key, true),
+            // The resolver answered; that the name does not exist is no failure of its own.
+            Some(failure) if matches!(failure.kind(), FailureKind::NxDomain | FailureKind::NoAnswer) => {
+                vote(key, true);
+            }
+            Some(failure) if online && !facts::is_local(Some(failure)) => vote(key, false),
+            Some(_) => {}
+        }
         return;
     }
     match row.dns_failure {

@@ -22,7 +22,8 @@ pub(super) fn test_sign(test: &str) -> Option<Sign> {
         "openvpn" => Sign::TestOpenvpn,
         "riseupvpn" => Sign::TestRiseup,
         "stunreachability" => Sign::TestStun,
-        "http_invalid_request_line" | "http_header_field_manipulation" => Sign::TestTampering,
+        "http_invalid_request_line" => Sign::TestEcho,
+        "http_header_field_manipulation" => Sign::TestHeaders,
         "sni_blocking" | "tlsmiddlebox" => Sign::TestSni,
         "echcheck" => Sign::TestEch,
         _ => return None,
@@ -35,63 +36,139 @@ pub(super) fn judge<'a>(scene: &Scene<'_, '_, 'a>, first: usize, out: &mut Vec<V
         return;
     }
     let mut evidence = Evidence { signs: scene.shared, ..Evidence::default() };
-    let (mut worked, mut failed) = (0u32, 0u32);
     let mut signs = Signs::default();
-    for row in rows.iter().filter(|row| row.app.is_some()) {
-        match row.app_success {
-            Some(true) => worked += 1,
-            Some(false) => {
-                failed += 1;
-                if evidence.row.is_none() {
-                    evidence.row = Some(row);
-                    failure_signs(scene, row, &mut signs);
-                }
-            }
-            None => {}
-        }
-    }
-    signs.add_if(worked > 0 && failed == 0, Sign::AppOk);
-    signs.add_if(failed > 0, Sign::AppFailed);
-    signs.add_if(worked > 0 && failed > 0, Sign::AppPartial);
-    signs.add_if(worked + failed == 0, Sign::AppNotRun);
+    let parts = Parts::of(scene, &mut signs, &mut evidence);
+    parts.add_signs(&mut signs);
     signs.add_if(signal_is_outdated(scene), Sign::AppInvalidated);
     endpoints(scene, &mut signs);
     let forged = out[first..].iter().any(|v| v.layer == Layer::Dns && v.state == State::Blocked);
     signs.add_if(forged, Sign::AppNameForged);
     evidence.row = evidence.row.or_else(|| rows.iter().find(|row| row.app.is_some()));
     evidence.signs = evidence.signs.with(signs);
-    scene.conclude(None, Layer::App, &evidence, out);
+    // Some applications test one layer alone; their word is about that layer.
+    let layer = match scene.facts.measurement.test_name.as_ref() {
+        "http_invalid_request_line" | "http_header_field_manipulation" => Layer::Http,
+        "quicping" | "simplequicping" => Layer::Quic,
+        _ => Layer::App,
+    };
+    translate(layer, &mut evidence.signs);
+    scene.conclude(None, layer, &evidence, out);
 }
 
-fn failure_signs(scene: &Scene<'_, '_, '_>, row: &Observation<'_>, signs: &mut Signs) {
-    match cut(row.app_failure) {
-        Some(FailureKind::Timeout) => signs.add(Sign::AppTimeout),
-        Some(_) => signs.add(Sign::AppReset),
-        None => {
-            signs.add_if(row.app_failure.map(Failure::kind) == Some(FailureKind::Refused), Sign::AppReset)
+/// The same statements in the words of the layer that they are about.
+fn translate(layer: Layer, signs: &mut Signs) {
+    let (failed, worked) = (signs.has(Sign::AppFailed), signs.has(Sign::AppOk));
+    match layer {
+        Layer::Http => {
+            signs.add_if(failed, Sign::HttpTampered);
+            signs.add_if(worked, Sign::HttpIntact);
         }
-    }
-    if let Some(app) = row.app.as_deref() {
-        let key = votes::app(&scene.facts.measurement.test_name, app, row.role.as_deref());
-        scene.add_baseline(signs, key, Sign::AppBaselineOk, Sign::AppBaselineFails);
+        Layer::Quic => {
+            signs.add_if(worked, Sign::QuicOk);
+            signs.add_if(failed, Sign::QuicFailed);
+            signs.add_if(failed && signs.has(Sign::AppTimeout), Sign::QuicTimeout);
+            signs.add_if(signs.has(Sign::AppBaselineOk), Sign::QuicBaselineOk);
+            signs.add_if(signs.has(Sign::AppBaselineFails), Sign::QuicBaselineFails);
+        }
+        _ => {}
     }
 }
 
-/// Endpoints: addresses without a host name, which is how messengers and Tor name their servers.
+/// How the parts of an application fared.
+#[derive(Default)]
+struct Parts {
+    worked: u32,
+    failed: u32,
+    bridges: [u32; 2],
+    directory: [u32; 2],
+    /// statements about the application's own servers: not its web page, not its names
+    core: [u32; 2],
+}
+
+impl Parts {
+    fn of<'f, 'a>(scene: &Scene<'_, 'f, 'a>, signs: &mut Signs, evidence: &mut Evidence<'f, 'a>) -> Self {
+        let mut parts = Self::default();
+        let mut heard = 0;
+        for row in scene.facts.observations {
+            let (Some(app), Some(worked)) = (row.app.as_deref(), row.app_success) else { continue };
+            let side = usize::from(!worked);
+            // Facebook's own addresses inside providers' networks count as inconsistent there (ts-019).
+            if app == "dns_consistent" {
+                continue;
+            }
+            if worked {
+                parts.worked += 1;
+            } else {
+                parts.failed += 1;
+                if evidence.row.is_none() {
+                    evidence.row = Some(row);
+                    failure_signs(row, signs);
+                }
+                // A part that works elsewhere speaks for all; asking about a dozen is enough.
+                if heard < 12 && !signs.has(Sign::AppBaselineOk) {
+                    heard += 1;
+                    let key = votes::app(&scene.facts.measurement.target, app, row);
+                    scene.add_baseline(signs, key, Sign::AppBaselineOk, Sign::AppBaselineFails);
+                    if signs.has(Sign::AppBaselineOk) {
+                        evidence.row = Some(row);
+                    }
+                }
+            }
+            match (app, row.role.as_deref()) {
+                ("target", Some("obfs4")) => parts.bridges[side] += 1,
+                ("target", _) => parts.directory[side] += 1,
+                ("web", _) => {}
+                _ => parts.core[side] += 1,
+            }
+        }
+        parts
+    }
+
+    fn add_signs(&self, signs: &mut Signs) {
+        signs.add_if(self.worked > 0 && self.failed == 0, Sign::AppOk);
+        signs.add_if(self.failed > 0, Sign::AppFailed);
+        signs.add_if(self.worked > 0 && self.failed > 0, Sign::AppPartial);
+        signs.add_if(self.worked + self.failed == 0, Sign::AppNotRun);
+        signs.add_if(self.core[1] > 0 && self.core[0] == 0, Sign::AppCoreFailed);
+        signs.add_if(self.core[0] > 0 && self.core[1] == 0, Sign::AppCoreOk);
+        let fails = |tally: [u32; 2]| tally[0] == 0 && tally[1] >= 5;
+        signs.add_if(fails(self.bridges) && self.directory[0] >= 3, Sign::AppBridgesFailed);
+        signs.add_if(fails(self.directory) && self.bridges[0] >= 3, Sign::AppDirectoryFailed);
+    }
+}
+
+fn failure_signs(row: &Observation<'_>, signs: &mut Signs) {
+    match row.app_failure.map(Failure::kind) {
+        Some(FailureKind::Timeout) => signs.add(Sign::AppTimeout),
+        Some(FailureKind::Reset | FailureKind::Eof | FailureKind::Refused) => signs.add(Sign::AppReset),
+        _ => {}
+    }
+}
+
+/// Servers that are named by address, which is how messengers and Tor name theirs, and all the others.
 fn endpoints(scene: &Scene<'_, '_, '_>, signs: &mut Signs) {
     let (mut tried, mut opened, mut silent) = (0u32, 0u32, 0u32);
     let mut web = [false; 2];
+    let mut cut_hosts: Vec<&str> = Vec::new();
+    let mut completed = false;
     for row in scene.facts.observations {
-        if row.hostname.is_none() {
+        let named = row.hostname.as_deref().filter(|host| host.parse::<std::net::IpAddr>().is_err());
+        completed |= row.tls_success == Some(true);
+        let Some(host) = named else {
             if let Some(worked) = row.tcp_success {
                 tried += 1;
                 opened += u32::from(worked);
                 silent += u32::from(cut(row.tcp_failure) == Some(FailureKind::Timeout));
             }
-        } else {
-            let answered = row.http_status.is_some() || row.tls_success == Some(true);
-            web[usize::from(!answered)] |=
-                answered || (row.http_failure.is_some() && !facts::is_local(row.http_failure));
+            continue;
+        };
+        let answered = row.http_status.is_some() || row.tls_success == Some(true);
+        let broken = row.http_failure.is_some() && !facts::is_local(row.http_failure);
+        web[0] |= answered;
+        web[1] |= !answered && broken;
+        let is_cut = row.tcp_success == Some(true) && cut(row.tls_failure).is_some();
+        if is_cut && !cut_hosts.contains(&host) {
+            cut_hosts.push(host);
         }
     }
     signs.add_if(tried >= 3 && opened == 0, Sign::AppEndpointsAllFailed);
@@ -100,6 +177,7 @@ fn endpoints(scene: &Scene<'_, '_, '_>, signs: &mut Signs) {
     signs.add_if(silent > 0 && silent == tried, Sign::AppTimeout);
     signs.add_if(web[0], Sign::AppWebOk);
     signs.add_if(web[1] && !web[0], Sign::AppWebFailed);
+    signs.add_if(cut_hosts.len() >= 3 && !completed, Sign::AppHandshakesCut);
 }
 
 /// Signal rotated its root certificate: tests older than the new root fail everywhere from these dates on

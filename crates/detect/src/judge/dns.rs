@@ -92,7 +92,7 @@ fn answer_signs<'f, 'a>(
     let mut signs = Signs::default();
     signs.add(Sign::DnsAnswered);
     let (mut all_bogon, mut own_network) = (true, own.is_known());
-    let (mut tried, mut opened) = (false, false);
+    let (mut tried, mut opened, mut unknown) = (false, false, true);
     for row in lookups.answers() {
         let ip = row.ip.as_deref().unwrap_or_default();
         let bogon = facts::is_bogon(row);
@@ -101,7 +101,10 @@ fn answer_signs<'f, 'a>(
         }
         all_bogon &= bogon;
         signs.add_if(bogon && is_zero(ip), Sign::DnsBogonZero);
-        own_network &= own_network && scene.network_of(row) == Some(own);
+        // Looked up only as long as it matters.
+        let network = if own_network || unknown { scene.network_of(row) } else { None };
+        own_network &= network == Some(own);
+        unknown &= network.is_none();
         for control in scene.facts.controls_for("dns", view.host()) {
             if control.ip.as_deref().is_some_and(|other| facts::same_address(ip, other)) {
                 signs.add(Sign::DnsControlMatch);
@@ -123,10 +126,11 @@ fn answer_signs<'f, 'a>(
     }
     signs.add_if(all_bogon, Sign::DnsBogon);
     signs.add_if(own_network && !all_bogon, Sign::DnsOwnNetwork);
+    signs.add_if(unknown && !all_bogon, Sign::DnsNetworkUnknown);
     signs.add_if(tried && !opened, Sign::DnsUnreachable);
     served_signs(view, lookups, &mut signs, evidence);
     // Other networks are asked only where the measurement itself does not settle it.
-    let settled = signs.has(Sign::DnsControlMatch) || signs.has(Sign::DnsValidated);
+    let settled = signs.has(Sign::DnsControlMatch) || signs.has(Sign::DnsSameNetwork);
     if let (false, Some(host)) = (settled || scene.judge.baseline.is_empty(), view.host()) {
         let enough = scene.limits().baseline_networks;
         let valid = lookups
@@ -217,8 +221,8 @@ fn failure_signs<'f, 'a>(
         .controls_for("dns", view.host())
         .any(|control| control.ip.as_deref().is_some_and(facts::is_ipv6));
     signs.add_if(only_aaaa && !control_v6, Sign::DnsOnlyAaaa);
-    if let Some(host) = view.host() {
-        let key = votes::resolve(host);
+    let key = if lookups.explicit { votes::resolver(row) } else { view.host().map(votes::resolve) };
+    if let Some(key) = key {
         view.scene.add_baseline(signs, key, Sign::DnsBaselineResolves, Sign::DnsBaselineFails);
     }
 }

@@ -102,12 +102,13 @@ fn accuse<'f, 'a>(view: &View<'_, 'f, 'a>, row: &'f Observation<'a>, evidence: &
         (_, FailureKind::Handshake) => Sign::TlsAlert,
         _ => Sign::TlsLocal,
     });
+    signs.add_if(failure.is_certificate(), Sign::TlsHello);
     signs.add_if(has_same_cut(view, row), Sign::TlsHttpSameCut);
     let control = control_signs(view, row, signs);
     if let (Some(ip), name) = (row.ip.as_deref(), server_name(row)) {
         let other_name = scene.facts.observations.iter().any(|other| {
             is_tls(other)
-                && other.tls_success == Some(true)
+                && is_hello(other)
                 && server_name(other) != name
                 && other.ip.as_deref().is_some_and(|address| facts::same_address(ip, address))
         });
@@ -119,7 +120,7 @@ fn accuse<'f, 'a>(view: &View<'_, 'f, 'a>, row: &'f Observation<'a>, evidence: &
     }
     let without_ech =
         view.unit.rows.iter().any(|other| other.tls_ech.is_none() && other.tls_success == Some(true));
-    signs.add_if(row.tls_ech.is_some() && without_ech, Sign::TlsEch);
+    signs.add_if(without_ech, Sign::TlsEch);
     if let Some(name) = server_name(row) {
         scene.add_baseline(signs, votes::tls(name), Sign::TlsBaselineOk, Sign::TlsBaselineFails);
     }
@@ -163,6 +164,11 @@ fn control_signs<'f, 'a>(
         signs.add(Sign::TlsControlName);
     }
     shown
+}
+
+/// Whether the server's part of the handshake came, whatever certificate it showed.
+fn is_hello(row: &Observation<'_>) -> bool {
+    row.tls_success == Some(true) || row.tls_failure.is_some_and(Failure::is_certificate)
 }
 
 fn server_name<'f>(row: &'f Observation<'_>) -> Option<&'f str> {

@@ -350,10 +350,15 @@ pub fn baseline_of(scenes: &[Scene]) -> Baseline {
     builder.finish()
 }
 
+/// The native rules, read once for all tests of a file.
+pub fn native() -> &'static Ruleset {
+    static RULES: std::sync::OnceLock<Ruleset> = std::sync::OnceLock::new();
+    RULES.get_or_init(Ruleset::native)
+}
+
 pub fn judge_with(scene: &Scene, baseline: &Baseline, knowledge: &Knowledge) -> Vec<Verdict<'static>> {
-    let rules = Ruleset::native();
     let mut verdicts = Vec::new();
-    Judge::new(&rules, baseline, knowledge).judge(&scene.facts(), &mut verdicts);
+    Judge::new(native(), baseline, knowledge).judge(&scene.facts(), &mut verdicts);
     verdicts
 }
 
