@@ -1,4 +1,5 @@
-//! Any text as a URL, a host name and an endpoint. A canonical name is a fixed point: it is its own canonical name.
+//! Any text as a URL, a host name and an endpoint. A canonical name is a fixed point: it is its own
+//! canonical name.
 #![no_main]
 
 use okno_ingest::host;
