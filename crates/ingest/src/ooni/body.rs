@@ -12,7 +12,7 @@ const TITLE: usize = 160;
 pub struct BodyFacts {
     /// length in bytes, decoded
     pub bytes: u64,
-    /// XXH3-128; 0 for an empty body
+    /// XXH3-128; 0 for an empty body and for one that tells the probe's address
     pub hash: u128,
     /// title of the page
     pub title: Option<String>,
@@ -20,15 +20,32 @@ pub struct BodyFacts {
     pub hits: Vec<u32>,
 }
 
-/// Looks at a body once.
-pub fn look(body: &[u8], fingerprints: &Fingerprints) -> BodyFacts {
+/// Bodies up to this length may be an address and little else.
+const SHORT: usize = 1024;
+
+/// Whether the hash of this body would give away an address: a short text around one can be found again by
+/// trying all addresses, so an echo service's answer is never hashed, nor anything that holds the probe's.
+fn tells_an_address(body: &[u8], probe_ip: &[u8]) -> bool {
+    if body.len() <= SHORT {
+        let is_part = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b'.' | b':');
+        return body
+            .split(|b| !is_part(b))
+            .filter(|word| (7..=45).contains(&word.len()) || word.contains(&b':'))
+            .filter_map(|word| std::str::from_utf8(word).ok())
+            .any(|word| word.trim_matches(['.', ':']).parse::<std::net::IpAddr>().is_ok());
+    }
+    probe_ip.len() > 6 && probe_ip != b"127.0.0.1" && memchr::memmem::find(body, probe_ip).is_some()
+}
+
+/// Looks at a body once; `probe_ip` is the probe's address as written, or empty.
+pub fn look(body: &[u8], fingerprints: &Fingerprints, probe_ip: &[u8]) -> BodyFacts {
     let mut hits = Vec::new();
     if !body.is_empty() {
         fingerprints.match_body(body, &mut hits);
     }
     BodyFacts {
         bytes: body.len() as u64,
-        hash: if body.is_empty() { 0 } else { xxh3_128(body) },
+        hash: if body.is_empty() || tells_an_address(body, probe_ip) { 0 } else { xxh3_128(body) },
         title: title_of(body),
         hits,
     }
@@ -103,6 +120,17 @@ mod tests {
             title_of("<title>Доступ ограничен</title>".as_bytes()).as_deref(),
             Some("Доступ ограничен")
         );
+    }
+
+    #[test]
+    fn an_answer_that_tells_an_address_is_not_hashed() {
+        for body in [r#"{"ip":"198.51.100.7"}"#, "2001:db8::7", "Your address: 198.51.100.7."] {
+            assert!(tells_an_address(body.as_bytes(), b""), "{body}");
+        }
+        assert!(!tells_an_address(b"<p>version 1.2.3, 10:30</p>", b""));
+        let long = format!("{}198.51.100.7", "x".repeat(2000));
+        assert!(tells_an_address(long.as_bytes(), b"198.51.100.7"));
+        assert!(!tells_an_address(long.as_bytes(), b"127.0.0.1"));
     }
 
     #[test]

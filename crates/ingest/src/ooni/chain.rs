@@ -4,11 +4,10 @@
 //! connections (trap 1); addresses do that, at the same redirect depth and for the same name, the system's
 //! resolver first. An operation that nothing binds stays a row of its own.
 
-use std::borrow::Cow;
-
-use okno_model::{Observation, Text};
+use std::collections::BTreeMap;
 
 use super::raw::{Common, Query, Raw, Request};
+use super::traffic;
 use crate::host;
 
 /// Parts of one row, as indexes into [`Raw`].
@@ -27,13 +26,19 @@ pub struct Link {
 }
 
 /// The normalised engine of a lookup (trap 3).
-pub fn engine_of(query: &Query<'_>) -> &'static str {
+pub fn engine_of(raw: &Raw<'_>, query: &Query<'_>) -> &'static str {
     match query.engine.as_deref() {
         Some("system" | "getaddrinfo" | "golang_net_resolver" | "go") => "system",
         Some("udp") => "udp",
         Some("tcp") => "tcp",
         Some("dot") => "dot",
         Some("doh" | "doh3") => "doh",
+        // dns_consistency says no engine, but which resolver is its control (ts-002).
+        None if query.resolver.is_some()
+            && raw.key_text("control_resolver").map(AsRef::as_ref) == query.resolver.as_deref() =>
+        {
+            "udp"
+        }
         Some("netx") | None => "unknown",
         Some(_) => "other",
     }
@@ -44,7 +49,7 @@ pub fn is_classic_query(raw: &Raw<'_>, query: &Query<'_>) -> bool {
     if raw.has_classic {
         return query.common.classic;
     }
-    matches!(engine_of(query), "system" | "unknown")
+    matches!(engine_of(raw, query), "system" | "unknown")
 }
 
 /// Redirect depth of each request. Tags say it where there are any; else the list is newest first
@@ -57,8 +62,8 @@ pub fn request_depths(raw: &Raw<'_>) -> Vec<u32> {
     }
     // A run of hops may be followed by another run: other roles, other tests.
     for i in (0..requests.len().saturating_sub(1)).rev() {
-        if requests[i].common.role == requests[i + 1].common.role && leads_to(&requests[i + 1], &requests[i])
-        {
+        let (newer, older) = (&requests[i], &requests[i + 1]);
+        if newer.common.role == older.common.role && (leads_to(older, newer) || is_followed(older, newer)) {
             depths[i] = depths[i + 1] + 1;
         }
     }
@@ -77,17 +82,24 @@ fn leads_to(from: &Request<'_>, to: &Request<'_>) -> bool {
     }
 }
 
+/// Probes of 2016 wrote the first hop's URL beside every hop: an answer under the URL of a redirect that
+/// leads elsewhere, and that is no such redirect itself, is what the redirect led to.
+fn is_followed(from: &Request<'_>, to: &Request<'_>) -> bool {
+    let redirects = from.status.is_some_and(|code| (300..400).contains(&code)) && from.location.is_some();
+    redirects && from.url == to.url && to.status.is_some_and(|code| !(300..400).contains(&code))
+}
+
 /// Joins everything.
 pub fn link(raw: &Raw<'_>, request_depth: &[u32], request_host: &[Option<String>]) -> Vec<Link> {
     let mut links: Vec<Link> = Vec::with_capacity(raw.connects.len() + raw.queries.len());
     for connect in 0..raw.connects.len() {
         links.push(Link { connect: Some(connect), ..Link::default() });
     }
+    traffic::join_opened(raw, &mut links);
     join_handshakes(raw, &mut links);
     join_requests(raw, request_depth, request_host, &mut links);
-    join_traffic(raw, &mut links);
-    let chains = links.len();
-    join_queries(raw, request_depth, request_host, &mut links, chains);
+    traffic::join_rest(raw, &mut links);
+    join_queries(raw, request_depth, request_host, &mut links);
     links
 }
 
@@ -98,32 +110,81 @@ fn same_place(a: &Common, b: &Common) -> bool {
 fn join_handshakes(raw: &Raw<'_>, links: &mut Vec<Link>) {
     let connects = links.len();
     for (index, handshake) in raw.handshakes.iter().enumerate() {
+        let common = &handshake.common;
         let over_tcp = handshake.transport == okno_model::Transport::Tcp;
+        let connect = |link: &Link| link.connect.map(|i| &raw.connects[i]);
         let free = |link: &Link| link.handshake.is_none() && over_tcp;
-        let by_id = (handshake.common.transaction != 0).then(|| {
+        let by_id = || {
             links[..connects].iter().position(|link| {
-                let connect = &raw.connects[link.connect.unwrap_or(0)];
                 free(link)
-                    && connect.common.role == handshake.common.role
-                    && connect.common.transaction == handshake.common.transaction
+                    && common.transaction != 0
+                    && connect(link).is_some_and(|c| {
+                        c.common.role == common.role && c.common.transaction == common.transaction
+                    })
             })
-        });
-        let slot = by_id.flatten().or_else(|| {
+        };
+        let by_address = || {
             links[..connects].iter().position(|link| {
-                let connect = &raw.connects[link.connect.unwrap_or(0)];
                 free(link)
-                    && (connect.common.transaction == 0 || handshake.common.transaction == 0)
-                    && same_place(&connect.common, &handshake.common)
-                    && connect.ip.is_some()
-                    && connect.ip == handshake.ip
-                    && connect.port == handshake.port
+                    && connect(link).is_some_and(|c| {
+                        (c.common.transaction == 0 || common.transaction == 0)
+                            && same_place(&c.common, common)
+                            && c.ip.is_some()
+                            && c.ip == handshake.ip
+                            && c.port == handshake.port
+                    })
             })
-        });
+        };
+        // Before 2021 a handshake names neither its connection nor its address.
+        let nameless = over_tcp && common.transaction == 0 && handshake.ip.is_none();
+        let by_events = || traffic::chain_of_handshake(raw, &links[..connects], common).filter(|_| nameless);
+        let slot = by_id()
+            .or_else(by_address)
+            .or_else(by_events)
+            .or_else(|| only_connect(raw, &links[..connects], index).filter(|_| nameless));
         match slot {
             Some(slot) => links[slot].handshake = Some(index),
             None => links.push(Link { handshake: Some(index), ..Link::default() }),
         }
     }
+}
+
+/// A handshake without id, address and events belongs to the connect before it when only one endpoint can be
+/// meant: an address that its name resolved to, where a lookup of the name is recorded.
+fn only_connect(raw: &Raw<'_>, links: &[Link], handshake: usize) -> Option<usize> {
+    let handshake = &raw.handshakes[handshake];
+    let role = handshake.common.role;
+    let mut answers = raw
+        .queries
+        .iter()
+        .filter(|query| query.common.role == role && query.hostname == handshake.server_name)
+        .flat_map(|query| query.answers.iter().filter_map(|answer| answer.ip.as_deref()))
+        .peekable();
+    let resolved: Option<Vec<&str>> = answers.peek().is_some().then(|| answers.collect());
+    let mut best: Option<(usize, Option<i64>)> = None;
+    let mut endpoint = None;
+    for (slot, link) in links.iter().enumerate() {
+        let Some(connect) = link.connect.map(|i| &raw.connects[i]) else { continue };
+        let (Some(ip), Some(port)) = (connect.ip.as_deref(), connect.port) else { continue };
+        let before =
+            connect.common.t_us.zip(handshake.common.t_us).is_none_or(|(opened, ended)| opened <= ended);
+        let fits = link.handshake.is_none()
+            && connect.common.role == role
+            && connect.succeeded()
+            && before
+            && !matches!(port, 53 | 80)
+            && resolved.as_ref().is_none_or(|resolved| resolved.contains(&ip));
+        if !fits {
+            continue;
+        }
+        if *endpoint.get_or_insert((ip, port)) != (ip, port) {
+            return None;
+        }
+        if best.is_none_or(|(_, t)| connect.common.t_us >= t) {
+            best = Some((slot, connect.common.t_us));
+        }
+    }
+    best.map(|(slot, _)| slot)
 }
 
 /// The common part that names a chain's transaction and depth.
@@ -134,10 +195,11 @@ pub fn head<'r, 'a>(raw: &'r Raw<'a>, link: &Link) -> Option<&'r Common> {
         .or_else(|| link.request.map(|i| &raw.requests[i].common))
 }
 
-fn endpoint_of(raw: &Raw<'_>, link: &Link) -> (Option<String>, Option<u32>) {
-    let connect = link.connect.map(|i| (&raw.connects[i].ip, raw.connects[i].port));
-    let handshake = || link.handshake.map(|i| (&raw.handshakes[i].ip, raw.handshakes[i].port));
-    connect.or_else(handshake).map_or((None, None), |(ip, port)| (ip.as_deref().map(str::to_owned), port))
+/// The address and port of a chain.
+pub fn endpoint_of<'r>(raw: &'r Raw<'_>, link: &Link) -> (Option<&'r str>, Option<u32>) {
+    let connect = link.connect.map(|i| (raw.connects[i].ip.as_deref(), raw.connects[i].port));
+    let handshake = || link.handshake.map(|i| (raw.handshakes[i].ip.as_deref(), raw.handshakes[i].port));
+    connect.or_else(handshake).unwrap_or_default()
 }
 
 fn join_requests(raw: &Raw<'_>, depths: &[u32], hosts: &[Option<String>], links: &mut Vec<Link>) {
@@ -152,12 +214,16 @@ fn join_requests(raw: &Raw<'_>, depths: &[u32], hosts: &[Option<String>], links:
                     })
             })
         });
+        // An address in the URL is as good as one beside it: telegram's and tor's requests have it there.
         let by_address = || {
-            let (ip, port) = request.address.as_deref().and_then(host::endpoint)?;
+            let (ip, port) = match request.address.as_deref() {
+                Some(address) => host::endpoint(address)?,
+                None => literal_endpoint(request.url.as_deref()?)?,
+            };
             links[..chains].iter().position(|link| {
                 free(link)
                     && head(raw, link).is_some_and(|c| c.transaction == 0 && c.role == request.common.role)
-                    && endpoint_of(raw, link) == (Some(ip.to_string()), port)
+                    && endpoint_of(raw, link) == (Some(&*ip), port)
             })
         };
         let slot = by_id.flatten().or_else(by_address).or_else(|| {
@@ -168,6 +234,13 @@ fn join_requests(raw: &Raw<'_>, depths: &[u32], hosts: &[Option<String>], links:
             None => links.push(Link { request: Some(index), ..Link::default() }),
         }
     }
+}
+
+/// The address and port of a URL whose host is an address.
+fn literal_endpoint(url: &str) -> Option<(okno_model::Text<'static>, Option<u32>)> {
+    let place = host::place(url, None)?;
+    let ip: std::net::IpAddr = place.host?.parse().ok()?;
+    Some((host::ip_text(ip), place.port.map(u32::from)))
 }
 
 /// A request without id and address belongs to a chain only when one alone can be meant: the handshake
@@ -194,129 +267,124 @@ fn only_candidate(
     fitting.next().is_none().then_some(slot)
 }
 
-fn join_traffic(raw: &Raw<'_>, links: &mut [Link]) {
-    for (index, traffic) in raw.traffic.iter().enumerate() {
-        let slot = if traffic.transaction != 0 {
-            links.iter().position(|link| {
-                link.traffic.is_none()
-                    && head(raw, link)
-                        .is_some_and(|c| c.transaction == traffic.transaction && c.role == traffic.role)
-            })
-        } else if let Some((ip, port)) = traffic.address.as_deref().and_then(host::endpoint) {
-            links.iter().position(|link| {
-                link.traffic.is_none()
-                    && head(raw, link).is_some_and(|c| c.role == traffic.role)
-                    && endpoint_of(raw, link) == (Some(ip.to_string()), port)
-            })
-        } else {
-            None
-        };
-        // Events without any mark (trap 21) belong to a chain only where there is just one.
-        let slot = slot.or_else(|| {
-            let mut fitting = links
-                .iter()
-                .enumerate()
-                .filter(|(_, l)| l.traffic.is_none() && head(raw, l).is_some_and(|c| c.role == traffic.role));
-            let (slot, _) = fitting.next()?;
-            (traffic.transaction == 0 && fitting.next().is_none()).then_some(slot)
-        });
-        if let Some(slot) = slot {
-            links[slot].traffic = Some(index);
-        }
-    }
-}
-
 fn name_of<'r>(raw: &'r Raw<'_>, link: &Link, hosts: &'r [Option<String>]) -> Option<&'r str> {
     link.handshake
         .and_then(|i| raw.handshakes[i].server_name.as_deref())
         .or_else(|| link.request.and_then(|i| hosts[i].as_deref()))
 }
 
-fn join_queries(
-    raw: &Raw<'_>,
-    depths: &[u32],
-    hosts: &[Option<String>],
-    links: &mut Vec<Link>,
-    chains: usize,
-) {
-    // The system's resolver is what a user's connections follow; the others only compare.
-    let rank = |query: &Query<'_>| match engine_of(query) {
+/// The system's resolver is what a user's connections follow; the others only compare.
+fn rank(raw: &Raw<'_>, query: &Query<'_>) -> u32 {
+    match engine_of(raw, query) {
         "system" | "unknown" => 0,
         "udp" => 1,
         "doh" => 2,
         _ => 3,
-    };
+    }
+}
+
+fn join_queries(raw: &Raw<'_>, depths: &[u32], hosts: &[Option<String>], links: &mut Vec<Link>) {
+    let mut by_ip: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (slot, link) in links.iter().enumerate() {
+        if let Some(ip) = endpoint_of(raw, link).0 {
+            by_ip.entry(ip).or_default().push(slot);
+        }
+    }
+    let contested = contested_answers(raw, &by_ip);
     let mut order: Vec<usize> = (0..raw.queries.len()).collect();
-    order.sort_by_key(|index| (rank(&raw.queries[*index]), *index));
-    let mut extra = Vec::new();
+    order.sort_by_key(|index| (rank(raw, &raw.queries[*index]), *index));
+    let mut alone = Vec::new();
     for index in order {
         let query = &raw.queries[index];
         if query.answers.iter().all(|answer| answer.ip.is_none()) {
-            extra.push(Link { query: Some((index, None)), ..Link::default() });
-            continue;
+            alone.push((index, None));
         }
         for (position, answer) in query.answers.iter().enumerate() {
-            let Some(ip) = &answer.ip else { continue };
-            let mut joined = false;
-            for link in links[..chains].iter_mut().filter(|link| link.query.is_none()) {
-                let depth = link.request.map(|i| depths[i]).or_else(|| head(raw, link)?.depth);
-                let fits = head(raw, link).is_some_and(|c| c.role == query.common.role)
-                    && endpoint_of(raw, link).0.as_deref() == Some(ip.as_ref())
-                    && (query.common.depth.is_none() || depth.is_none() || query.common.depth == depth)
-                    && name_of(raw, link, hosts)
-                        .is_none_or(|name| query.hostname.as_deref().is_none_or(|asked| asked == name));
-                if fits {
-                    link.query = Some((index, Some(position)));
-                    joined = true;
+            let Some(ip) = answer.ip.as_deref() else { continue };
+            let shared = contested.contains(&(ip, rank(raw, query)));
+            let (mut joined, mut ports) = (false, Vec::new());
+            for slot in by_ip.get(ip).into_iter().flatten() {
+                let link = &links[*slot];
+                if link.query.is_some() || !leads_into(raw, query, link, depths, hosts) {
+                    continue;
                 }
+                // Several names with one address, and connects that say no name: one of each port a name.
+                let port = endpoint_of(raw, link).1;
+                if shared && name_of(raw, link, hosts).is_none() {
+                    if ports.contains(&port) {
+                        continue;
+                    }
+                    ports.push(port);
+                }
+                links[*slot].query = Some((index, Some(position)));
+                joined = true;
             }
             if !joined {
-                extra.push(Link { query: Some((index, Some(position))), ..Link::default() });
+                alone.push((index, Some(position)));
             }
         }
     }
-    extra.sort_by_key(|link| link.query);
-    links.append(&mut extra);
+    join_surplus(raw, depths, hosts, &contested, links);
+    alone.sort_unstable();
+    links.extend(alone.into_iter().map(|query| Link { query: Some(query), ..Link::default() }));
 }
 
-/// Fills the columns of network events.
-pub fn fill_traffic(raw: &Raw<'_>, link: &Link, row: &mut Observation<'_>) {
-    let Some(traffic) = link.traffic.map(|i| &raw.traffic[i]) else { return };
-    // Cumulative snapshots are what throttling shows in; single reads are capped at 64 events (dd-007).
-    row.rx_bytes = Some(traffic.rx_bytes.max(traffic.cumulative.unwrap_or(0)));
-    row.tx_bytes = Some(traffic.tx_bytes);
-    row.rx_reads = Some(traffic.rx_reads);
-    row.rx_us = traffic.rx_first_us.zip(traffic.rx_last_us).map(|(first, last)| last - first);
-    row.rx_gap_us = traffic.rx_last_us.map(|_| traffic.rx_gap_us);
-    row.last_operation = traffic.last.as_ref().map(|(operation, failure)| {
-        let known = KNOWN_OPERATIONS.iter().find(|known| *known == operation).copied().unwrap_or("other");
-        let text: Text<'static> = match failure {
-            Some(failure) => Cow::Owned(format!("{known} {failure}")),
-            None => Cow::Borrowed(known),
-        };
-        text
-    });
+/// Connects that outnumber the names of their address follow the first of these.
+fn join_surplus(
+    raw: &Raw<'_>,
+    depths: &[u32],
+    hosts: &[Option<String>],
+    contested: &[(&str, u32)],
+    links: &mut [Link],
+) {
+    if contested.is_empty() {
+        return;
+    }
+    for link in links.iter_mut().filter(|link| link.query.is_none()) {
+        let Some(ip) = endpoint_of(raw, link).0 else { continue };
+        let Some((_, wanted)) = contested.iter().find(|(shared, _)| *shared == ip) else { continue };
+        link.query = raw.queries.iter().enumerate().find_map(|(index, query)| {
+            let position = query.answers.iter().position(|answer| answer.ip.as_deref() == Some(ip))?;
+            (rank(raw, query) == *wanted && leads_into(raw, query, link, depths, hosts))
+                .then_some((index, Some(position)))
+        });
+    }
 }
 
-/// Operations of df-008; others are shown as `other`, because a text could be anything.
-const KNOWN_OPERATIONS: [&str; 19] = [
-    "bytes_received_cumulative",
-    "connect",
-    "http_transaction_done",
-    "http_transaction_start",
-    "quic_handshake_done",
-    "quic_handshake_start",
-    "read",
-    "read_from",
-    "resolve_done",
-    "resolve_start",
-    "tls_handshake_done",
-    "tls_handshake_start",
-    "write",
-    "write_to",
-    "handshake",
-    "packet_in",
-    "packet_out",
-    "state",
-    "http_first_response_byte",
-];
+/// Addresses that lookups of several names gave, with the rank of those lookups.
+fn contested_answers<'r>(raw: &'r Raw<'_>, by_ip: &BTreeMap<&str, Vec<usize>>) -> Vec<(&'r str, u32)> {
+    let mut names: BTreeMap<(&str, u32), Option<&str>> = BTreeMap::new();
+    let mut contested = Vec::new();
+    for query in &raw.queries {
+        let rank = rank(raw, query);
+        for ip in query.answers.iter().filter_map(|answer| answer.ip.as_deref()) {
+            if by_ip.get(ip).is_none_or(|slots| slots.len() < 2) {
+                continue;
+            }
+            let name = query.hostname.as_deref();
+            let known = names.entry((ip, rank)).or_insert(name);
+            if *known != name {
+                contested.push((ip, rank));
+            }
+        }
+    }
+    contested.sort_by_key(|(ip, rank)| (*rank, *ip));
+    contested.dedup();
+    contested
+}
+
+/// Whether a connection may follow from a lookup that gave its address.
+fn leads_into(
+    raw: &Raw<'_>,
+    query: &Query<'_>,
+    link: &Link,
+    depths: &[u32],
+    hosts: &[Option<String>],
+) -> bool {
+    let Some(head) = head(raw, link) else { return false };
+    let depth = link.request.map(|i| depths[i]).or(head.depth);
+    head.role == query.common.role
+        && (query.common.depth.is_none() || depth.is_none() || query.common.depth == depth)
+        && name_of(raw, link, hosts)
+            .is_none_or(|name| query.hostname.as_deref().is_none_or(|asked| asked == name))
+}

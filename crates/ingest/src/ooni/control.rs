@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use okno_model::{RejectReason, Text};
 
-use super::parse::{endpoint, outcome, value};
-use super::raw::{Outcome, Raw, RawControl, Value};
+use super::fields::{endpoint, outcome};
+use super::raw::{Outcome, Raw, RawControl};
 use crate::json::{Broken, Kind, RawValue, Reader};
 
 /// Reads a control object into rows; leaves `control_present` false when it holds none of a helper's parts.
@@ -118,7 +118,7 @@ fn endpoints<'a>(
             match key.as_ref() {
                 "status" => row.success = reader.take_bool()?,
                 "failure" => row.failure = outcome(reader)?.failure(),
-                "server_name" => row.server_name = reader.take_str()?.and_then(super::parse::canonical),
+                "server_name" => row.server_name = reader.take_str()?.and_then(super::fields::canonical),
                 _ => reader.skip()?,
             }
         }
@@ -168,12 +168,10 @@ fn header_names(reader: &mut Reader<'_>) -> Result<Option<String>, Broken> {
         if super::body::is_uncommon(&lower) && lower.len() <= 40 && !lower.is_empty() {
             names.push(lower);
         }
-        match value(reader)? {
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Raw(_) => {}
-        }
+        reader.skip()?;
     }
     names.sort_unstable();
     names.dedup();
-    names.truncate(24);
+    names.truncate(super::parse::MAX_NAMES);
     Ok(Some(names.join(" ")))
 }

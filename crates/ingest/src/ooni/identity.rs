@@ -2,38 +2,68 @@
 
 use std::borrow::Cow;
 
-use okno_model::{Asn, Country, Measurement, Text, Timestamp};
+use okno_model::{Asn, Country, Measurement, RejectReason, Text, Timestamp};
 
 use super::raw::{Outcome, Raw, Value};
-use super::{Origin, nettests, parse};
+use super::{Origin, fields, nettests};
 use crate::host;
 
-/// The measurement's row and the names of required parts that are absent; `None` when the line is none.
-pub fn of<'a>(raw: &Raw<'a>, origin: &Origin<'a>) -> Option<(Measurement<'a>, Vec<&'static str>)> {
-    let named = raw.text("test_name");
+/// Parts that every measurement should have, and why one could not be had.
+type Absent = Vec<(&'static str, RejectReason)>;
+
+/// Who, when and where.
+struct Head<'a> {
+    test_name: Text<'a>,
+    start_utc: Timestamp,
+    country: Country,
+    network: Asn,
+}
+
+/// The measurement's row and the required parts that are absent or unreadable; `None` when the line is none.
+pub fn of<'a>(raw: &Raw<'a>, origin: &Origin<'a>) -> Option<(Measurement<'a>, Absent)> {
+    let (head, absent) = head(raw)?;
+    Some((measurement(raw, origin, head), absent))
+}
+
+fn head<'a>(raw: &Raw<'a>) -> Option<(Head<'a>, Absent)> {
+    let named = raw.text("test_name").filter(|name| !name.is_empty());
     if named.is_none() && !raw.has_test_keys {
         return None;
     }
-    let mut missing = Vec::new();
+    let mut absent = Vec::new();
+    let mut lacks = |part: &'static str, unreadable: RejectReason| {
+        let is_there = !matches!(raw.value(part), None | Some(Value::Null));
+        absent.push((part, if is_there { unreadable } else { RejectReason::Missing }));
+    };
     let test_name = named.map_or(Cow::Borrowed("unknown"), |name| test_name(name.clone()));
     if named.is_none() {
-        missing.push("test_name");
+        lacks("test_name", RejectReason::WrongType);
     }
     if !raw.has_test_keys {
-        missing.push("test_keys");
+        lacks("test_keys", RejectReason::WrongType);
     }
     let start_utc = start(raw).unwrap_or_else(|| {
-        missing.push("measurement_start_time");
+        lacks("measurement_start_time", RejectReason::InvalidTime);
         Timestamp::default()
     });
     let country = raw.text("probe_cc").and_then(|cc| Country::parse(cc)).unwrap_or_else(|| {
-        missing.push("probe_cc");
+        lacks("probe_cc", RejectReason::WrongType);
         Country::UNKNOWN
     });
-    let network = raw.text("probe_asn").and_then(|asn| Asn::parse(asn)).unwrap_or_else(|| {
-        missing.push("probe_asn");
+    let network = match raw.value("probe_asn") {
+        Some(Value::Text(text)) => Asn::parse(text),
+        Some(Value::Number(number)) if (0.0..4_294_967_296.0).contains(number) => Some(Asn(*number as u32)),
+        _ => None,
+    };
+    let network = network.unwrap_or_else(|| {
+        lacks("probe_asn", RejectReason::WrongType);
         Asn::UNKNOWN
     });
+    Some((Head { test_name, start_utc, country, network }, absent))
+}
+
+fn measurement<'a>(raw: &Raw<'a>, origin: &Origin<'a>, head: Head<'a>) -> Measurement<'a> {
+    let Head { test_name, start_utc, country, network } = head;
     let input = input(raw);
     let (target, hostname) = target(&test_name, input.as_deref(), raw);
     let (resolver_prefix, resolver_scrubbed) = resolver(raw);
@@ -42,7 +72,7 @@ pub fn of<'a>(raw: &Raw<'a>, origin: &Origin<'a>) -> Option<(Measurement<'a>, Ve
     let upload_utc = uid.as_deref().and_then(upload_time);
     let line = &origin.line;
     let control_failure = raw.key_outcome("control_failure").failure();
-    let measurement = Measurement {
+    Measurement {
         measurement_uid: uid.unwrap_or_else(|| made_up_uid(raw, &test_name, input.as_deref(), start_utc)),
         report_id,
         source: Cow::Borrowed(origin.source),
@@ -81,8 +111,7 @@ pub fn of<'a>(raw: &Raw<'a>, origin: &Origin<'a>) -> Option<(Measurement<'a>, Ve
         observations: 0,
         content_hash: raw.content_hash,
         test_name,
-    };
-    Some((measurement, missing))
+    }
 }
 
 /// Archive paths write names without underscores; measurements with (trap 30). Two tests have two names.
@@ -141,7 +170,7 @@ fn made_up_uid<'a>(raw: &Raw<'a>, test: &str, input: Option<&str>, start: Timest
         start.micros(),
         raw.content_hash
     );
-    Cow::Owned(format!("x{:016x}", parse::hash_of(&identity)))
+    Cow::Owned(format!("x{:016x}", fields::hash_of(&identity)))
 }
 
 /// Trap 13: a text, a list, null or absent.

@@ -218,7 +218,7 @@ fn tor<'a>(raw: &Raw<'a>) -> Vec<AppRow<'a>> {
         let (mut outcome, mut protocol, mut address) = (Outcome::Absent, None, None);
         while let Some(key) = reader.next_key()? {
             match key.as_ref() {
-                "failure" => outcome = super::parse::outcome(reader)?,
+                "failure" => outcome = super::fields::outcome(reader)?,
                 "target_protocol" => protocol = reader.take_str()?,
                 "target_address" => address = reader.take_str()?,
                 _ => reader.skip()?,
@@ -276,7 +276,7 @@ fn openvpn<'a>(raw: &Raw<'a>) -> Vec<AppRow<'a>> {
             (Outcome::Absent, None, None, None, None, None);
         while let Some(key) = reader.next_key()? {
             match key.as_ref() {
-                "failure" => outcome = super::parse::outcome(reader)?,
+                "failure" => outcome = super::fields::outcome(reader)?,
                 "handshake_time" | "bootstrap_time" => took = reader.take_f64()?,
                 "endpoint" => endpoint = reader.take_str()?,
                 "ip" => ip = reader.take_str()?,
@@ -427,7 +427,7 @@ fn quicping<'a>(raw: &Raw<'a>) -> Vec<AppRow<'a>> {
         let (mut outcome, mut has_response) = (Outcome::Absent, false);
         while let Some(key) = reader.next_key()? {
             match key.as_ref() {
-                "failure" | "Failure" => outcome = super::parse::outcome(reader)?,
+                "failure" | "Failure" => outcome = super::fields::outcome(reader)?,
                 "responses" => {
                     if reader.enter_array()? {
                         while reader.next_element()? {
@@ -472,7 +472,7 @@ fn sni_blocking<'a>(raw: &Raw<'a>) -> Vec<AppRow<'a>> {
             if reader.enter_object()? {
                 while let Some(key) = reader.next_key()? {
                     match key.as_ref() {
-                        "failure" => outcome = super::parse::outcome(&mut reader)?,
+                        "failure" => outcome = super::fields::outcome(&mut reader)?,
                         _ => reader.skip()?,
                     }
                 }
@@ -543,12 +543,12 @@ fn last_iteration(reader: &mut Reader<'_>) -> Result<Option<(Option<f64>, Outcom
                         reader.enter_object()?;
                         while let Some(key) = reader.next_key()? {
                             match key.as_ref() {
-                                "failure" => outcome = super::parse::outcome(reader)?,
+                                "failure" => outcome = super::fields::outcome(reader)?,
                                 _ => reader.skip()?,
                             }
                         }
                     }
-                    "failure" => outcome = super::parse::outcome(reader)?,
+                    "failure" => outcome = super::fields::outcome(reader)?,
                     _ => reader.skip()?,
                 }
             }

@@ -6,31 +6,46 @@
 
 use std::borrow::Cow;
 
-use okno_model::{Failure, RejectReason, Text, Transport};
+use okno_model::{RejectReason, Text, Transport};
 use sha2::{Digest, Sha256};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::body::{self, is_uncommon};
-use super::raw::{Answer, Chain, Common, Connect, Handshake, Outcome, Query, Raw, Request, Traffic, Value};
+use super::fields::{Step, address, common, filled, here, name, number_u32, outcome, value};
+use super::operations::{connect, query};
+use super::raw::{Chain, Handshake, Raw, RawControl, Request, Value};
+use super::traffic::event;
 use super::{cert, control};
-use crate::host;
 use crate::json::{Broken, Kind, RawValue, Reader};
 use crate::reference::Fingerprints;
 
 /// Most elements that are read from one list; the rest is counted. OONI's probe caps network events at 64.
 const MAX_LIST: usize = 20_000;
+/// Most operations of each kind that one measurement may have, and most addresses in its lookups: joining
+/// them costs their product. The largest real measurements (tor, whatsapp) have some 200.
+const MAX_OPERATIONS: usize = 4_096;
+/// Most names of uncommon headers that are kept.
+pub const MAX_NAMES: usize = 24;
+/// Most keys of one object that are kept; real measurements have some 60.
+const MAX_KEYS: usize = 1_024;
 /// Most roles, so that indexes stay small.
 const MAX_ROLES: usize = 10_000;
+/// The structures that nettests share, lists all (df-001, 002, 005, 006, 008).
+const SHARED: [&str; 6] =
+    ["queries", "tcp_connect", "tls_handshakes", "quic_handshakes", "requests", "network_events"];
+/// Longest part of a role that one key gives, in characters: a key may be anything.
+const MAX_STEP: usize = 80;
 /// How deep `test_keys` is searched for shared structures.
 const MAX_SEARCH: u32 = 6;
-
-type Step = Result<(), Broken>;
 
 /// Buffers that live across measurements.
 #[derive(Default)]
 pub struct Scratch {
     body: Vec<u8>,
     decoded: Vec<u8>,
+    /// the probe's address as written, once it was read: a body that holds it gets no hash
+    pub probe_ip: Vec<u8>,
+    /// a body was read before that
+    pub bodies_before_probe_ip: bool,
 }
 
 /// Reads lines.
@@ -45,7 +60,11 @@ impl Parser<'_, '_> {
     /// Reads one line. Never fails: what cannot be read is in `issues` and `broken`.
     pub fn read<'a>(&mut self, text: &'a str) -> Raw<'a> {
         let mut raw = Raw::default();
-        let mut reader = Reader::new(text);
+        self.scratch.probe_ip.clear();
+        self.scratch.bodies_before_probe_ip = false;
+        // A file that was edited on Windows may open with a byte order mark, which is no JSON (RFC 8259 §8.1).
+        let plain = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut reader = Reader::part(RawValue { text: plain, offset: text.len() - plain.len() });
         raw.broken = self.top(&mut reader, &mut raw).err();
         if raw.broken.is_none() && !reader.at_end() {
             raw.issues.push((reader.offset(), RejectReason::InvalidJson));
@@ -70,7 +89,13 @@ impl Parser<'_, '_> {
                     }
                     self.test_keys(reader, raw)?;
                 }
-                "annotations" => annotations(reader, raw)?,
+                "annotations" => {
+                    if !raw.annotations.is_empty() {
+                        reader.note(at, RejectReason::DuplicateKey);
+                        raw.annotations.clear();
+                    }
+                    annotations(reader, raw)?;
+                }
                 // Collections of fixtures wrap a measurement beside where they found it.
                 "m" | "measurement" | "raw_measurement" if reader.peek()? == Kind::Object => {
                     self.top(reader, raw)?;
@@ -81,7 +106,12 @@ impl Parser<'_, '_> {
                         raw.top.retain(|(name, _)| *name != key);
                     }
                     let value = value(reader)?;
-                    raw.top.push((key, value));
+                    if key == "probe_ip"
+                        && let Value::Text(ip) = &value
+                    {
+                        self.scratch.probe_ip.extend_from_slice(ip.trim().as_bytes());
+                    }
+                    keep(reader, at, &mut raw.top, key, value);
                 }
             }
         }
@@ -99,22 +129,33 @@ impl Parser<'_, '_> {
         }
         raw.has_test_keys = true;
         reader.enter_object()?;
+        let mut seen: Vec<&'static str> = Vec::new();
         while let Some(key) = reader.next_key()? {
             let at = reader.offset();
-            if !self.shared(&key, reader, raw, None)? {
-                if key == "control" && reader.peek()? == Kind::Object {
-                    let part = reader.take_raw()?;
-                    control::read(part, raw);
-                    raw.keys.push((key, Value::Raw(part)));
-                    continue;
-                }
-                if raw.key(&key).is_some() {
-                    reader.note(at, RejectReason::DuplicateKey);
-                    raw.keys.retain(|(name, _)| *name != key);
-                }
-                let value = value(reader)?;
-                raw.keys.push((key, value));
+            let shared = SHARED.into_iter().find(|shared| *shared == key);
+            if shared.is_some_and(|shared| seen.contains(&shared)) {
+                reader.note(at, RejectReason::DuplicateKey);
+                forget(&key, raw);
             }
+            if self.shared(&key, reader, raw, None)? {
+                seen.extend(shared);
+                continue;
+            }
+            if raw.key(&key).is_some() {
+                reader.note(at, RejectReason::DuplicateKey);
+                raw.keys.retain(|(name, _)| *name != key);
+                if key == "control" {
+                    raw.controls.clear();
+                    raw.control_present = false;
+                }
+            }
+            let value = value(reader)?;
+            if key == "control"
+                && let Value::Raw(part) = value
+            {
+                control::read(part, raw);
+            }
+            keep(reader, at, &mut raw.keys, key, value);
         }
         raw.content_hash = reader.hash_since(start);
         Ok(())
@@ -130,8 +171,7 @@ impl Parser<'_, '_> {
     ) -> Result<bool, Broken> {
         let kind = reader.peek()?;
         let shape = match key {
-            "queries" | "tcp_connect" | "tls_handshakes" | "quic_handshakes" | "requests"
-            | "network_events" => Kind::Array,
+            key if SHARED.contains(&key) => Kind::Array,
             // The single operations of the ping tests (ts-034 … ts-036).
             "tls_handshake" | "quic_handshake" | "query" | "tcp_handshake" if role.is_some() => Kind::Object,
             _ => return Ok(false),
@@ -171,6 +211,13 @@ impl Parser<'_, '_> {
         raw: &mut Raw<'a>,
         role: Option<usize>,
     ) -> Step {
+        let at = here(reader)?;
+        if is_full(key, raw) {
+            if raw.overfull.insert(kind_of(key)) {
+                reader.note(at, RejectReason::TooMany);
+            }
+            return reader.skip();
+        }
         if !reader.enter_object()? {
             return Ok(());
         }
@@ -178,6 +225,7 @@ impl Parser<'_, '_> {
             "queries" | "query" => {
                 let query = query(reader, role)?;
                 raw.has_classic |= query.common.classic;
+                raw.answers += query.answers.len();
                 raw.queries.push(query);
             }
             "tcp_connect" | "tcp_handshake" => {
@@ -197,8 +245,13 @@ impl Parser<'_, '_> {
             }
             "requests" => {
                 let request = self.request(reader, role)?;
-                raw.has_classic |= request.common.classic;
-                raw.requests.push(request);
+                if request.over_tor {
+                    raw.control_present |= request.status.is_some();
+                    raw.controls.push(RawControl::over_tor(request));
+                } else {
+                    raw.has_classic |= request.common.classic;
+                    raw.requests.push(request);
+                }
             }
             _ => event(reader, raw, role)?,
         }
@@ -249,7 +302,7 @@ impl Parser<'_, '_> {
                 reader.skip()?;
                 continue;
             }
-            let at = reader.offset();
+            let at = here(reader)?;
             let Some(der) = self.binary(reader, true)? else { continue };
             let der = &self.scratch.body[..der];
             let sha256 = Sha256::digest(der).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -270,7 +323,7 @@ impl Parser<'_, '_> {
     /// leaves its bytes in `scratch.body` and gives their number. `bare_base64` is the form of certificates
     /// before df-006 0.3, where the text itself is base64.
     fn binary(&mut self, reader: &mut Reader<'_>, bare_base64: bool) -> Result<Option<usize>, Broken> {
-        let at = reader.offset();
+        let at = here(reader)?;
         if reader.peek()? != Kind::Object {
             let Some(length) = reader.take_str_into(&mut self.scratch.body)? else { return Ok(None) };
             if bare_base64 {
@@ -325,6 +378,7 @@ impl Parser<'_, '_> {
                             match key.as_ref() {
                                 "url" => request.url = filled(reader)?,
                                 "method" => request.method = filled(reader)?,
+                                "tor" => request.over_tor = over_tor(reader)?,
                                 _ => reader.skip()?,
                             }
                         }
@@ -343,7 +397,6 @@ impl Parser<'_, '_> {
         if !reader.enter_object()? {
             return Ok(());
         }
-        request.answered = true;
         let mut names: Vec<String> = Vec::new();
         let mut has_list = false;
         while let Some(key) = reader.next_key()? {
@@ -355,7 +408,8 @@ impl Parser<'_, '_> {
                 "body" => {
                     if let Some(length) = self.binary(reader, false)? {
                         let body = &self.scratch.body[..length];
-                        request.body = Some(body::look(body, self.fingerprints));
+                        self.scratch.bodies_before_probe_ip |= self.scratch.probe_ip.is_empty();
+                        request.body = Some(body::look(body, self.fingerprints, &self.scratch.probe_ip));
                     }
                 }
                 "body_is_truncated" => request.truncated = reader.take_bool()?,
@@ -376,7 +430,7 @@ impl Parser<'_, '_> {
         }
         names.sort_unstable();
         names.dedup();
-        names.truncate(24);
+        names.truncate(MAX_NAMES);
         request.uncommon = names.join(" ");
         request.header_hits.sort_unstable();
         request.header_hits.dedup();
@@ -476,6 +530,12 @@ impl Parser<'_, '_> {
             if is_uncommon(&lower) && lower.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
             {
                 names.push(lower);
+                // Sorted and cut at the end; a million headers need no million names.
+                if names.len() > MAX_KEYS {
+                    names.sort_unstable();
+                    names.dedup();
+                    names.truncate(MAX_NAMES);
+                }
             }
         }
         Ok(())
@@ -493,6 +553,10 @@ impl Parser<'_, '_> {
             })
             .collect();
         for (name, part) in nested {
+            let name: Text<'a> = match name.char_indices().nth(MAX_STEP) {
+                Some((end, _)) => Cow::Owned(name[..end].to_owned()),
+                None => name,
+            };
             // In web_connectivity the control speaks for the helper; in sni_blocking and echcheck `control`
             // holds operations of the probe, which are found below because they are lists.
             if name == "control" && raw.control_present {
@@ -506,11 +570,22 @@ impl Parser<'_, '_> {
                 raw.roles.push(name.clone());
                 let role = Some(raw.roles.len() - 1);
                 let _ = self.one("tls_handshake", &mut reader, raw, role);
+                raw.issues.extend(reader.issues.iter().map(|issue| (issue.offset, issue.reason)));
+                // The target's handshake carried a GREASE extension, which 0.1 did not write down.
+                if let Some(handshake) =
+                    raw.handshakes.last_mut().filter(|h| name == "target" && h.common.role == role)
+                {
+                    handshake.ech = handshake.ech.take().or(Some(Cow::Borrowed("GREASE")));
+                }
                 continue;
             }
+            let first = raw.handshakes.len();
             // Breaks cannot happen here: the part was balanced, and what is odd in it is noted.
             let _ = self.descend(&mut reader, raw, &name, 0);
             raw.issues.extend(reader.issues.iter().map(|issue| (issue.offset, issue.reason)));
+            if matches!(name.as_ref(), "control" | "target") {
+                name_handshakes(part, &mut raw.handshakes[first..]);
+            }
         }
     }
 
@@ -543,7 +618,8 @@ impl Parser<'_, '_> {
             if !self.shared(&key, reader, raw, role)? {
                 match reader.peek()? {
                     Kind::Object | Kind::Array => {
-                        self.descend(reader, raw, &format!("{path}.{key}"), depth + 1)?;
+                        let step: String = key.chars().take(MAX_STEP).collect();
+                        self.descend(reader, raw, &format!("{path}.{step}"), depth + 1)?;
                     }
                     _ => reader.skip()?,
                 }
@@ -554,28 +630,100 @@ impl Parser<'_, '_> {
 }
 
 fn forget_test_keys(raw: &mut Raw<'_>) {
-    raw.queries.clear();
-    raw.connects.clear();
-    raw.handshakes.clear();
-    raw.requests.clear();
-    raw.traffic.clear();
+    SHARED.into_iter().for_each(|key| forget(key, raw));
     raw.keys.clear();
     raw.controls.clear();
     raw.control_present = false;
+    raw.has_classic = false;
 }
 
-/// Any value, containers unread.
-pub fn value<'a>(reader: &mut Reader<'a>) -> Result<Value<'a>, Broken> {
-    Ok(match reader.peek()? {
-        Kind::Null => {
-            reader.skip()?;
-            Value::Null
+/// sni_blocking before 0.3 wrote the name it sent beside its handshake, not in it (ts-024).
+fn name_handshakes<'a>(part: RawValue<'a>, handshakes: &mut [Handshake<'a>]) {
+    let mut reader = Reader::part(part);
+    let mut sni = None;
+    let mut run = || -> Step {
+        if reader.enter_object()? {
+            while let Some(key) = reader.next_key()? {
+                match key.as_ref() {
+                    "sni" => sni = name(&mut reader)?,
+                    _ => reader.skip()?,
+                }
+            }
         }
-        Kind::Bool => Value::Bool(reader.take_bool()?.unwrap_or_default()),
-        Kind::Number => reader.take_f64()?.map_or(Value::Null, Value::Number),
-        Kind::String => reader.take_str()?.map_or(Value::Null, Value::Text),
-        Kind::Array | Kind::Object => Value::Raw(reader.take_raw()?),
-    })
+        Ok(())
+    };
+    // The part was read once already: what is odd in it is noted.
+    let _ = run();
+    for handshake in handshakes.iter_mut().filter(|handshake| handshake.server_name.is_none()) {
+        handshake.server_name.clone_from(&sni);
+    }
+}
+
+/// Drops what an earlier list under the same key gave: the last one counts.
+fn forget(key: &str, raw: &mut Raw<'_>) {
+    match key {
+        "queries" => {
+            raw.queries.clear();
+            raw.answers = 0;
+        }
+        "tcp_connect" => raw.connects.clear(),
+        "tls_handshakes" => raw.handshakes.retain(|h| h.transport != Transport::Tcp),
+        "quic_handshakes" => raw.handshakes.retain(|h| h.transport == Transport::Tcp),
+        "requests" => raw.requests.clear(),
+        _ => raw.traffic.clear(),
+    }
+}
+
+/// The list that an operation goes to.
+fn kind_of(key: &str) -> &'static str {
+    match key {
+        "queries" | "query" => "queries",
+        "tcp_connect" | "tcp_handshake" => "tcp_connect",
+        "tls_handshakes" | "tls_handshake" | "quic_handshakes" | "quic_handshake" => "tls_handshakes",
+        "requests" => "requests",
+        _ => "network_events",
+    }
+}
+
+fn is_full(key: &str, raw: &Raw<'_>) -> bool {
+    match kind_of(key) {
+        "queries" => raw.queries.len().max(raw.answers) >= MAX_OPERATIONS,
+        "tcp_connect" => raw.connects.len() >= MAX_OPERATIONS,
+        "tls_handshakes" => raw.handshakes.len() >= MAX_OPERATIONS,
+        "requests" => raw.requests.len() + raw.controls.len() >= MAX_OPERATIONS,
+        _ => false,
+    }
+}
+
+/// Keeps a key's value, unless there are more than any measurement has.
+fn keep<'a>(
+    reader: &mut Reader<'a>,
+    at: usize,
+    kept: &mut Vec<(Text<'a>, Value<'a>)>,
+    key: Text<'a>,
+    value: Value<'a>,
+) {
+    if kept.len() < MAX_KEYS {
+        kept.push((key, value));
+    } else if kept.len() == MAX_KEYS {
+        reader.note(at, RejectReason::TooMany);
+        // A key of no meaning marks that the surplus was noted.
+        kept.push((Cow::Borrowed(""), Value::Null));
+    }
+}
+
+/// ts-001: http_requests asked every page twice, once through Tor for comparison.
+fn over_tor(reader: &mut Reader<'_>) -> Result<bool, Broken> {
+    let mut is_tor = false;
+    if reader.enter_object()? {
+        while let Some(key) = reader.next_key()? {
+            match key.as_ref() {
+                "is_tor" => is_tor = reader.take_bool()? == Some(true),
+                _ => reader.skip()?,
+            }
+        }
+    }
+    Ok(is_tor)
 }
 
 fn annotations<'a>(reader: &mut Reader<'a>, raw: &mut Raw<'a>) -> Step {
@@ -584,285 +732,11 @@ fn annotations<'a>(reader: &mut Reader<'a>, raw: &mut Raw<'a>) -> Step {
     }
     while let Some(key) = reader.next_key()? {
         // Values may be anything (trap 32); only text is of use.
-        if let Value::Text(text) = value(reader)? {
+        if let Value::Text(text) = value(reader)?
+            && raw.annotations.len() < MAX_KEYS
+        {
             raw.annotations.push((key, text));
         }
     }
     Ok(())
-}
-
-/// A text that is not empty.
-fn filled<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>, Broken> {
-    Ok(reader.take_str()?.filter(|text| !text.is_empty()))
-}
-
-/// A host name in canonical spelling.
-fn name<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>, Broken> {
-    Ok(filled(reader)?.and_then(canonical))
-}
-
-/// [`host::canonical`] for text that may be owned.
-pub fn canonical(text: Text<'_>) -> Option<Text<'_>> {
-    match text {
-        Cow::Borrowed(text) => host::canonical(text),
-        Cow::Owned(text) => host::canonical(&text).map(|name| Cow::Owned(name.into_owned())),
-    }
-}
-
-/// [`host::endpoint`] for text that may be owned.
-pub fn endpoint(text: Text<'_>) -> Option<(Text<'_>, Option<u32>)> {
-    match text {
-        Cow::Borrowed(text) => host::endpoint(text),
-        Cow::Owned(text) => host::endpoint(&text).map(|(ip, port)| (Cow::Owned(ip.into_owned()), port)),
-    }
-}
-
-fn address<'a>(reader: &mut Reader<'a>, ip: &mut Option<Text<'a>>, port: &mut Option<u32>) -> Step {
-    let at = reader.offset();
-    if let Some(text) = filled(reader)? {
-        match endpoint(text) {
-            Some((address, its_port)) => {
-                *ip = Some(address);
-                *port = its_port.or(*port);
-            }
-            None => reader.note(at, RejectReason::InvalidAddress),
-        }
-    }
-    Ok(())
-}
-
-/// A failure in any of the forms that OONI wrote (trap 11).
-pub fn outcome(reader: &mut Reader<'_>) -> Result<Outcome, Broken> {
-    Ok(match reader.peek()? {
-        Kind::Null => {
-            reader.skip()?;
-            Outcome::Fine
-        }
-        Kind::Bool => match reader.take_bool()? {
-            Some(true) => Outcome::Failed(Failure::Unknown),
-            _ => Outcome::NotRun,
-        },
-        Kind::String => Outcome::Failed(Failure::from_ooni(&reader.take_str()?.unwrap_or_default())),
-        _ => {
-            reader.note(reader.offset(), RejectReason::WrongType);
-            reader.skip()?;
-            Outcome::Absent
-        }
-    })
-}
-
-fn number_u32(reader: &mut Reader<'_>) -> Result<Option<u32>, Broken> {
-    let at = reader.offset();
-    // Ports and codes are strings in some legacy data.
-    let value = match reader.peek()? {
-        Kind::String => reader.take_str()?.and_then(|text| text.trim().parse().ok()),
-        _ => reader.take_i64()?,
-    };
-    Ok(value.and_then(|value| {
-        let narrow = u32::try_from(value).ok();
-        if narrow.is_none() {
-            reader.note(at, RejectReason::NumberOutOfRange);
-        }
-        narrow
-    }))
-}
-
-/// Seconds as written to microseconds; what cannot be a time within a test is left out.
-fn seconds(reader: &mut Reader<'_>) -> Result<Option<i64>, Broken> {
-    Ok(reader.take_f64()?.filter(|s| s.abs() < 1e7).map(|s| (s * 1e6).round() as i64))
-}
-
-fn common(key: &str, reader: &mut Reader<'_>, common: &mut Common) -> Step {
-    match key {
-        "t" => common.t_us = seconds(reader)?,
-        "t0" => common.t0_us = seconds(reader)?,
-        "transaction_id" => {
-            common.transaction = reader.take_i64()?.and_then(|id| u64::try_from(id).ok()).unwrap_or(0);
-        }
-        // The id's name before 2021; it binds connect, handshake and events just so.
-        "conn_id" if common.transaction == 0 => {
-            common.transaction = reader.take_i64()?.and_then(|id| u64::try_from(id).ok()).unwrap_or(0);
-        }
-        "tags" => {
-            if reader.enter_array()? {
-                while reader.next_element()? {
-                    let Some(tag) = reader.take_str()? else { continue };
-                    common.tagged = true;
-                    // Tags of web_connectivity 0.5 (trap 25; probe-cli webconnectivitylte).
-                    match tag.as_ref() {
-                        "classic" => common.classic = true,
-                        "fetch_body=true" => common.fetch_body = Some(true),
-                        "fetch_body=false" => common.fetch_body = Some(false),
-                        tag => {
-                            if let Some(depth) = tag.strip_prefix("depth=") {
-                                common.depth = depth.parse().ok().filter(|depth| *depth <= 64);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        _ => reader.skip()?,
-    }
-    Ok(())
-}
-
-fn query<'a>(reader: &mut Reader<'a>, role: Option<usize>) -> Result<Query<'a>, Broken> {
-    let mut query = Query::default();
-    query.common.role = role;
-    while let Some(key) = reader.next_key()? {
-        match key.as_ref() {
-            "engine" => query.engine = filled(reader)?,
-            "hostname" => query.hostname = name(reader)?,
-            "query_type" => query.query_type = filled(reader)?,
-            "failure" => query.outcome = outcome(reader)?,
-            "resolver_address" => query.resolver = filled(reader)?,
-            "answers" => {
-                if reader.enter_array()? {
-                    while reader.next_element()? {
-                        if reader.enter_object()? && query.answers.len() < 256 {
-                            query.answers.push(answer(reader)?);
-                        }
-                    }
-                }
-            }
-            _ => common(&key, reader, &mut query.common)?,
-        }
-    }
-    query.answers.retain(|answer| answer.ip.is_some() || answer.cname.is_some());
-    Ok(query)
-}
-
-fn answer<'a>(reader: &mut Reader<'a>) -> Result<Answer<'a>, Broken> {
-    let mut answer = Answer::default();
-    while let Some(key) = reader.next_key()? {
-        match key.as_ref() {
-            "ipv4" | "ipv6" => {
-                let mut port = None;
-                address(reader, &mut answer.ip, &mut port)?;
-            }
-            "hostname" => answer.cname = name(reader)?,
-            _ => reader.skip()?,
-        }
-    }
-    Ok(answer)
-}
-
-fn connect<'a>(reader: &mut Reader<'a>, role: Option<usize>) -> Result<Connect<'a>, Broken> {
-    let mut connect = Connect::default();
-    connect.common.role = role;
-    while let Some(key) = reader.next_key()? {
-        match key.as_ref() {
-            "ip" => {
-                // Before 2021 probes connected to aliases by name.
-                if let Some(text) = filled(reader)? {
-                    match endpoint(text.clone()) {
-                        Some((ip, port)) => {
-                            connect.ip = Some(ip);
-                            connect.port = connect.port.or(port);
-                        }
-                        None => connect.host = canonical(text),
-                    }
-                    if connect.ip.is_none() && connect.host.is_none() {
-                        reader.note(reader.offset(), RejectReason::InvalidAddress);
-                    }
-                }
-            }
-            "port" => connect.port = number_u32(reader)?.filter(|port| *port <= 65_535),
-            "status" => {
-                if reader.enter_object()? {
-                    while let Some(key) = reader.next_key()? {
-                        match key.as_ref() {
-                            "failure" => connect.outcome = outcome(reader)?,
-                            "success" => connect.success = reader.take_bool()?,
-                            _ => reader.skip()?,
-                        }
-                    }
-                }
-            }
-            _ => common(&key, reader, &mut connect.common)?,
-        }
-    }
-    // `failure: false` with a status object is legacy for "did not fail".
-    if connect.outcome == Outcome::NotRun && connect.success == Some(true) {
-        connect.outcome = Outcome::Fine;
-    }
-    Ok(connect)
-}
-
-fn event<'a>(reader: &mut Reader<'a>, raw: &mut Raw<'a>, role: Option<usize>) -> Step {
-    let mut at = Common::default();
-    let (mut operation, mut bytes, mut ended, mut address, mut cumulative) =
-        (None, None, Outcome::Absent, None, false);
-    while let Some(key) = reader.next_key()? {
-        match key.as_ref() {
-            "operation" => operation = filled(reader)?,
-            "num_bytes" => bytes = reader.take_i64()?.and_then(|n| u64::try_from(n).ok()),
-            "failure" => ended = outcome(reader)?,
-            "address" => address = filled(reader)?,
-            "tags" => {
-                if reader.enter_array()? {
-                    while reader.next_element()? {
-                        cumulative |= reader.take_str()?.is_some_and(|tag| tag.contains("cumulative"));
-                    }
-                }
-            }
-            _ => common(&key, reader, &mut at)?,
-        }
-    }
-    let Some(operation) = operation else { return Ok(()) };
-    let slot = raw.traffic.iter().position(|t| {
-        t.role == role && t.transaction == at.transaction && (at.transaction != 0 || t.address == address)
-    });
-    let slot = slot.unwrap_or_else(|| {
-        raw.traffic.push(Traffic { transaction: at.transaction, role, ..Traffic::default() });
-        raw.traffic.len() - 1
-    });
-    let traffic = &mut raw.traffic[slot];
-    if traffic.address.is_none() {
-        traffic.address = address;
-    }
-    traffic.events += 1;
-    let failed = ended.failure();
-    match operation.as_ref() {
-        "bytes_received_cumulative" => traffic.snapshot(bytes, at.t_us),
-        _ if cumulative => traffic.snapshot(bytes, at.t_us),
-        // QUIC's sockets read from and write to (trap 20).
-        "read" | "read_from" if failed.is_none() => traffic.read(bytes.unwrap_or(0), at.t_us),
-        "write" | "write_to" if failed.is_none() => traffic.tx_bytes += bytes.unwrap_or(0),
-        _ => {}
-    }
-    if !matches!(operation.as_ref(), "close" | "resolve_start" | "resolve_done") {
-        traffic.last = Some((operation, failed));
-    }
-    Ok(())
-}
-
-impl Traffic<'_> {
-    fn read(&mut self, bytes: u64, t_us: Option<i64>) {
-        self.rx_bytes += bytes;
-        self.rx_reads += 1;
-        self.moment(t_us);
-    }
-
-    fn snapshot(&mut self, bytes: Option<u64>, t_us: Option<i64>) {
-        if bytes > self.cumulative {
-            self.cumulative = bytes;
-            self.moment(t_us);
-        }
-    }
-
-    fn moment(&mut self, t_us: Option<i64>) {
-        let Some(t) = t_us else { return };
-        if let Some(last) = self.rx_last_us {
-            self.rx_gap_us = self.rx_gap_us.max(t - last);
-        }
-        self.rx_first_us = self.rx_first_us.or(Some(t));
-        self.rx_last_us = self.rx_last_us.max(Some(t));
-    }
-}
-
-/// Hash of a text, stable across runs.
-pub fn hash_of(text: &str) -> u64 {
-    xxh3_64(text.as_bytes())
 }

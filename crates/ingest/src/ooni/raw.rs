@@ -104,6 +104,17 @@ pub struct Connect<'a> {
     pub success: Option<bool>,
 }
 
+impl Connect<'_> {
+    /// Whether it opened.
+    pub fn succeeded(&self) -> bool {
+        match self.outcome {
+            Outcome::Fine => true,
+            Outcome::Absent => self.success == Some(true),
+            Outcome::NotRun | Outcome::Failed(_) => false,
+        }
+    }
+}
+
 /// The end-entity certificate and how many came with it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chain {
@@ -183,8 +194,8 @@ pub struct Request<'a> {
     pub body: Option<BodyFacts>,
     /// cut off by the probe
     pub truncated: Option<bool>,
-    /// a response object was there
-    pub answered: bool,
+    /// sent through Tor, so that it speaks of no network of the probe's (ts-001)
+    pub over_tor: bool,
 }
 
 /// Network events of one connection, summed up (df-008).
@@ -212,8 +223,14 @@ pub struct Traffic<'a> {
     pub cumulative: Option<u64>,
     /// last operation and how it ended
     pub last: Option<(Text<'a>, Option<Failure>)>,
-    /// events seen
-    pub events: u32,
+    /// when its `connect` was recorded, where that opened it and events carry no id
+    pub opened_us: Option<i64>,
+    /// handshakes that began
+    pub handshakes: u32,
+    /// when the last one ended
+    pub handshake_us: Option<i64>,
+    /// reads or writes were recorded, failed ones too
+    pub moved: bool,
 }
 
 /// A key of `test_keys` that is no shared structure.
@@ -258,6 +275,24 @@ pub struct RawControl<'a> {
     pub headers: Option<String>,
 }
 
+impl<'a> RawControl<'a> {
+    /// What a request through Tor saw, which http_requests made for comparison.
+    pub fn over_tor(request: Request<'a>) -> Self {
+        let host = request.url.as_deref().and_then(|url| crate::host::place(url, None)?.host);
+        Self {
+            kind: "http",
+            host: host.map(Text::Owned),
+            success: Some(request.outcome.failure().is_none() && request.status.is_some()),
+            failure: request.outcome.failure(),
+            status: request.status,
+            body_bytes: request.body.as_ref().map(|body| body.bytes),
+            title: request.body.and_then(|body| body.title).map(Text::Owned),
+            headers: Some(request.uncommon).filter(|names| !names.is_empty()),
+            ..Self::default()
+        }
+    }
+}
+
 /// One measurement as written.
 #[derive(Debug, Default)]
 pub struct Raw<'a> {
@@ -275,6 +310,10 @@ pub struct Raw<'a> {
     pub requests: Vec<Request<'a>>,
     /// network events by connection
     pub traffic: Vec<Traffic<'a>>,
+    /// answers in all lookups
+    pub answers: usize,
+    /// kinds of operations of which there were too many, each noted once
+    pub overfull: std::collections::BTreeSet<&'static str>,
     /// other keys of `test_keys`
     pub keys: Vec<(Text<'a>, Value<'a>)>,
     /// roles that operations refer to

@@ -6,13 +6,10 @@ use std::net::IpAddr;
 use okno_model::{Control, Failure, Measurement, Observation, Text, Timestamp};
 
 use super::chain::{self, Link};
-use super::nettests;
 use super::raw::{Connect, Handshake, Outcome, Raw, Request};
+use super::{nettests, traffic};
 use crate::host;
 use crate::reference::{Reference, is_bogon};
-
-/// Most observations that one measurement may give.
-const MAX_ROWS: usize = 20_000;
 
 /// Everything that rows of one measurement share.
 struct Frame<'f, 'a> {
@@ -33,7 +30,7 @@ pub fn observations<'a>(
     let hosts = raw.requests.iter().map(|r| host::place(r.url.as_deref()?, None)?.host).collect::<Vec<_>>();
     let links = chain::link(raw, &depths, &hosts);
     let frame = Frame { raw, measurement, reference, depths, hosts };
-    let mut rows: Vec<Observation<'a>> = links.iter().take(MAX_ROWS).map(|link| frame.row(link)).collect();
+    let mut rows: Vec<Observation<'a>> = links.iter().map(|link| frame.row(link)).collect();
     rows.extend(
         nettests::statements(&measurement.test_name, raw).into_iter().map(|row| frame.statement(row)),
     );
@@ -88,7 +85,7 @@ impl<'a> Frame<'_, 'a> {
         if let Some(index) = link.request {
             self.request(&raw.requests[index], index, &mut row);
         }
-        chain::fill_traffic(raw, link, &mut row);
+        traffic::fill(raw, link, &mut row);
         row.start_utc = self.after(first);
         self.name_host(&mut row);
         self.annotate(&mut row);
@@ -103,12 +100,15 @@ impl<'a> Frame<'_, 'a> {
         row: &mut Observation<'a>,
     ) -> Option<i64> {
         let query = &self.raw.queries[index];
-        let engine = chain::engine_of(query);
+        let engine = chain::engine_of(self.raw, query);
         let alone = link.connect.is_none() && link.handshake.is_none() && link.request.is_none();
         if alone {
             row.transaction = query.common.transaction;
             row.hop = query.common.depth.unwrap_or(0);
             row.role = query.common.role.map(|role| self.raw.roles[role].clone());
+        }
+        // What follows from another resolver than the system's is no way that a user would have gone.
+        if alone || !self.raw.has_classic {
             row.classic = chain::is_classic_query(self.raw, query);
         }
         row.dns_lookup = u32::try_from(index).ok();
@@ -138,7 +138,7 @@ impl<'a> Frame<'_, 'a> {
         row.http_status = request.status;
         if let Some(body) = &request.body {
             row.http_body_bytes = Some(body.bytes);
-            row.http_body_hash = (body.bytes > 0).then(|| Cow::Owned(format!("{:032x}", body.hash)));
+            row.http_body_hash = (body.hash != 0).then(|| Cow::Owned(format!("{:032x}", body.hash)));
             row.http_title = body.title.clone().map(Cow::Owned);
         }
         row.http_body_truncated = request.truncated;

@@ -15,6 +15,7 @@ use crate::host::SCRUBBED;
 #[derive(Debug, Default)]
 pub struct Scrubber {
     ip: Option<IpAddr>,
+    /// in lower case, longest first, so that no shorter one leaves a rest of a longer
     needles: Vec<String>,
 }
 
@@ -42,6 +43,9 @@ impl Scrubber {
                     format!("{a:03}-{b:03}-{c:03}-{d:03}"),
                     u32::from(v4).to_string(),
                     format!("{:08x}", u32::from(v4)),
+                    // As the tail of an IPv6 address: NAT64, 6to4, IPv4-mapped.
+                    format!("{a:x}{b:02x}:{c:x}{d:02x}"),
+                    format!("{a:02x}{b:02x}:{c:02x}{d:02x}"),
                 ]
             }
             IpAddr::V6(v6) => {
@@ -55,10 +59,15 @@ impl Scrubber {
                     v6.to_string().replace(':', "-"),
                     v6.to_string().replace(':', "%3a"),
                     full.concat(),
+                    full.join("_"),
+                    v6.to_string().replace(':', "_"),
+                    // The name of its reverse zone.
+                    full.concat().chars().rev().map(String::from).collect::<Vec<_>>().join("."),
                 ]
             }
         };
-        needles.sort_unstable();
+        needles.iter_mut().for_each(|needle| needle.make_ascii_lowercase());
+        needles.sort_unstable_by(|a, b| (b.len(), a).cmp(&(a.len(), b)));
         needles.dedup();
         Self { ip: Some(ip), needles }
     }
@@ -74,7 +83,7 @@ impl Scrubber {
             return text;
         }
         let lower = text.to_ascii_lowercase();
-        if !self.needles.iter().any(|needle| lower.contains(&needle.to_ascii_lowercase())) {
+        if !self.needles.iter().any(|needle| lower.contains(needle)) {
             return text;
         }
         let mut clean = text.into_owned();
@@ -87,10 +96,10 @@ impl Scrubber {
 
 fn replace_ignoring_case(text: &str, needle: &str) -> String {
     // ASCII lower case keeps byte positions.
-    let (lower, needle) = (text.to_ascii_lowercase(), needle.to_ascii_lowercase());
+    let lower = text.to_ascii_lowercase();
     let mut clean = String::with_capacity(text.len());
     let mut from = 0;
-    while let Some(at) = lower[from..].find(&needle) {
+    while let Some(at) = lower[from..].find(needle) {
         clean.push_str(&text[from..from + at]);
         clean.push_str(SCRUBBED);
         from += at + needle.len();
@@ -113,6 +122,8 @@ mod tests {
             "77.100.51.198.in-addr.arpa",
             "https://x.example/?c=3325256781",
             "https://x.example/?c=C633644D",
+            "64:ff9b::c633:644d",
+            "198-51-100-077.pool.example 198-051-100-077.pool.example",
         ] {
             let clean = scrubber.text(Cow::Borrowed(text));
             assert!(clean.contains(SCRUBBED), "{text} → {clean}");
@@ -121,6 +132,8 @@ mod tests {
         assert_eq!(scrubber.text(Cow::Borrowed("198.51.100.7")), "198.51.100.7");
         let v6 = Scrubber::new(Some("2001:db8::1:2"));
         assert!(v6.text(Cow::Borrowed("ip=2001:DB8::1:2")).contains(SCRUBBED));
+        let reverse = "2.0.0.0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
+        assert!(v6.text(Cow::Borrowed(reverse)).contains(SCRUBBED));
         assert!(v6.text(Cow::Borrowed("2001-0db8-0000-0000-0000-0000-0001-0002.x")).contains(SCRUBBED));
     }
 
