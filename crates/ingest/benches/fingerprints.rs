@@ -71,12 +71,21 @@ fn synthetic_bodies() -> Vec<Vec<u8>> {
     (0..200).map(page).collect()
 }
 
+/// Seconds that this thread has been running: on a busy machine the clock on the wall says little.
+/// Without Linux's accounting, the wall's.
+fn seconds_now(started: Instant) -> f64 {
+    let accounting = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanoseconds = accounting.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    nanoseconds.map_or_else(|| started.elapsed().as_secs_f64(), |n| n / 1e9)
+}
+
 /// Seconds of the fastest run, and the answer.
 fn best<T>(mut run: impl FnMut() -> T) -> (f64, T) {
+    let started = Instant::now();
     let mut timed = || {
-        let start = Instant::now();
+        let before = seconds_now(started);
         let answer = run();
-        (start.elapsed().as_secs_f64(), answer)
+        (seconds_now(started) - before, answer)
     };
     let (mut best, mut answer) = timed();
     for _ in 1..RUNS {
@@ -181,7 +190,12 @@ fn tables(shared: &Path) {
     for t in reference.tables() {
         println!(
             "  {:<28} {:<12} {:>7} rows {:>4} skipped {:>6} overlapping  {}",
-            t.name, t.version, t.rows, t.skipped, t.overlapping, t.notes.len()
+            t.name,
+            t.version,
+            t.rows,
+            t.skipped,
+            t.overlapping,
+            t.notes.len()
         );
     }
     lookups(&reference);
@@ -196,7 +210,9 @@ fn lookups(reference: &Reference) {
     };
     let v4: Vec<IpAddr> = (0..200_000).map(|_| Ipv4Addr::from(next() as u32).into()).collect();
     let v6: Vec<IpAddr> = (0..200_000)
-        .map(|_| Ipv6Addr::from((0x2000_0000 + next() as u128 % 0x0d00_0000) << 96 | u128::from(next()) << 64))
+        .map(|_| {
+            Ipv6Addr::from((0x2000_0000 + next() as u128 % 0x0d00_0000) << 96 | u128::from(next()) << 64)
+        })
         .map(IpAddr::V6)
         .collect();
     for day in ["2015-01-01", "2020-09-21", "2026-08-01"] {

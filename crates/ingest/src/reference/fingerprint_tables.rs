@@ -162,27 +162,34 @@ struct Signature {
 /// Censored Planet, `assets-censoredplanet`: the first letter of a name is its class (a product,
 /// b national, c provider, d organisation, e and f unknown or generic; r, p and x are no blockpage).
 pub(super) fn censored_planet(bytes: &[u8]) -> Parsed {
-    let (mut rows, mut skipped) = (Vec::new(), 0);
+    let (mut signatures, mut skipped) = (Vec::new(), 0);
     for line in bytes.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
         match serde_json::from_slice::<Signature>(line).ok().filter(|s| !s.pattern.is_empty()) {
-            Some(signature) => rows.push(signature_row(&signature)),
+            Some(signature) => signatures.push(signature),
             None => skipped += 1,
         }
     }
-    let is_fp = !rows.is_empty() && rows.iter().all(|row: &FingerprintRow| row.scope == "fp");
+    // The file of false positives has many prefixes of its own (`sa`, `s3` …), but mostly these.
+    let of_fp = signatures.iter().filter(|s| signature_scope(&s.fingerprint) == "fp").count();
+    let is_fp = of_fp * 2 > signatures.len();
+    let rows = signatures.iter().map(|signature| signature_row(signature, is_fp)).collect();
     parsed(rows, skipped, if is_fp { "false-positives" } else { "blockpages" })
 }
 
-fn signature_row(signature: &Signature) -> FingerprintRow {
-    let name = signature.fingerprint.as_str();
-    let scope = match name.get(..2) {
+fn signature_scope(name: &str) -> &'static str {
+    match name.get(..2) {
         Some("a_") => "prod",
         Some("b_") => "nat",
         Some("c_") => "isp",
         Some("d_") => "inst",
         Some("p_" | "r_" | "x_") => "fp",
         _ => "vbw",
-    };
+    }
+}
+
+fn signature_row(signature: &Signature, is_fp_table: bool) -> FingerprintRow {
+    let name = signature.fingerprint.as_str();
+    let scope = if is_fp_table { "fp" } else { signature_scope(name) };
     // `b_nat_kr_comm`, `c_isp_ru_mark`: the third word of national and provider pages is a country.
     let third = name.split('_').nth(2).filter(|word| word.len() == 2 && matches!(scope, "nat" | "isp"));
     let (pattern_type, pattern) = match plain_text(&signature.pattern) {

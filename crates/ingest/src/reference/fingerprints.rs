@@ -208,7 +208,8 @@ impl Fingerprints {
         for (location, rows) in places {
             if location == "dns" {
                 let full = rows.iter().filter(|(_, row)| row.pattern_type == PatternType::Full);
-                fingerprints.dns_answers = full.map(|(index, row)| (row.pattern.to_string(), *index)).collect();
+                fingerprints.dns_answers =
+                    full.map(|(index, row)| (row.pattern.to_string(), *index)).collect();
             }
             match location.strip_prefix("header.") {
                 Some(name) => fingerprints.headers.push((name.to_owned(), Field::build(&rows))),

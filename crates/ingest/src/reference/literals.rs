@@ -17,10 +17,11 @@ const LONG: usize = 2 * STRIDE - 1;
 /// Texts from here on are found by half blocks: any 7 bytes hold an aligned 4.
 const SHORT: usize = STRIDE - 1;
 
-/// Bits of the bitmap for whole blocks: 2^18 bits are 32 KiB.
-const LONG_BITS: u32 = 18;
-/// Bits of the bitmap for half blocks: 2^16 bits are 8 KiB.
-const SHORT_BITS: u32 = 16;
+/// Bits of the bitmap for whole blocks: 2^20 bits are 128 KiB. A fuller, smaller one fits the first
+/// cache level, but its false alarms cost more than the second level does (measured).
+const LONG_BITS: u32 = 20;
+/// Bits of the bitmap for half blocks: 2^17 bits are 16 KiB.
+const SHORT_BITS: u32 = 17;
 
 /// Words that stand in most pages: a window that looks like them would fire all the time.
 const ORDINARY: &str = "<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0 Transitional//EN\" \
@@ -48,32 +49,55 @@ struct Candidate {
     offset: u32,
 }
 
+/// One bit for each value of a hash. The length is part of the type, so that no access is checked.
+#[derive(Debug)]
+struct Bitmap<const WORDS: usize>(Box<[u64; WORDS]>);
+
+impl<const WORDS: usize> Default for Bitmap<WORDS> {
+    fn default() -> Self {
+        Self(Box::new([0; WORDS]))
+    }
+}
+
+impl<const WORDS: usize> Bitmap<WORDS> {
+    const BITS: u32 = (WORDS * 64).ilog2();
+
+    #[inline(always)]
+    fn may_hold(&self, block: u64) -> bool {
+        let bit = hash(block, Self::BITS);
+        self.0[(bit >> 6) & (WORDS - 1)] >> (bit & 63) & 1 == 1
+    }
+
+    fn add(&mut self, block: u64) {
+        let bit = hash(block, Self::BITS);
+        self.0[bit >> 6] |= 1 << (bit & 63);
+    }
+}
+
 /// Blocks of some texts: bitmap, then table.
 #[derive(Debug, Default)]
-struct Blocks {
-    /// one bit a hash value
-    bitmap: Vec<u64>,
+struct Blocks<const WORDS: usize> {
+    bitmap: Bitmap<WORDS>,
     /// hash value to the first of its candidates; open addressing, `u32::MAX` is empty
     slots: Vec<u32>,
     /// sorted by block
     candidates: Vec<Candidate>,
-    bits: u32,
 }
 
+#[inline(always)]
 fn hash(block: u64, bits: u32) -> usize {
     // Multiplication by 2^64 divided by the golden ratio; the upper bits are well mixed.
     (block.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - bits)) as usize
 }
 
-impl Blocks {
-    fn build(mut candidates: Vec<Candidate>, bits: u32) -> Self {
+impl<const WORDS: usize> Blocks<WORDS> {
+    fn build(mut candidates: Vec<Candidate>) -> Self {
         candidates.sort();
         let slot_bits = (candidates.len() * 4).next_power_of_two().max(16).ilog2();
         let mut slots = vec![u32::MAX; 1 << slot_bits];
-        let mut bitmap = vec![0u64; 1 << (bits - 6)];
+        let mut bitmap = Bitmap::default();
         for (i, candidate) in candidates.iter().enumerate() {
-            let bit = hash(candidate.block, bits);
-            bitmap[bit >> 6] |= 1 << (bit & 63);
+            bitmap.add(candidate.block);
             if i > 0 && candidates[i - 1].block == candidate.block {
                 continue;
             }
@@ -83,13 +107,12 @@ impl Blocks {
             }
             slots[slot] = u32::try_from(i).unwrap_or(u32::MAX);
         }
-        Self { bitmap, slots, candidates, bits }
+        Self { bitmap, slots, candidates }
     }
 
     #[inline(always)]
     fn may_hold(&self, block: u64) -> bool {
-        let bit = hash(block, self.bits);
-        self.bitmap[bit >> 6] >> (bit & 63) & 1 == 1
+        self.bitmap.may_hold(block)
     }
 
     /// Candidates of a block.
@@ -111,8 +134,8 @@ impl Blocks {
 #[derive(Debug, Default)]
 pub(super) struct Literals {
     texts: Vec<Vec<u8>>,
-    long: Blocks,
-    short: Blocks,
+    long: Blocks<{ 1 << (LONG_BITS - 6) }>,
+    short: Blocks<{ 1 << (SHORT_BITS - 6) }>,
     /// numbers of the texts that are shorter than [`SHORT`]
     tiny: Vec<u32>,
     tiny_finders: Vec<memmem::Finder<'static>>,
@@ -160,8 +183,8 @@ impl Literals {
         let tiny_finders = tiny.iter().map(|n| memmem::Finder::new(of(n)).into_owned()).collect();
         let tiny_packed = packed::Searcher::new(tiny.iter().map(of));
         Self {
-            long: Blocks::build(long, LONG_BITS),
-            short: Blocks::build(short, SHORT_BITS),
+            long: Blocks::build(long),
+            short: Blocks::build(short),
             tiny,
             tiny_finders,
             tiny_packed,

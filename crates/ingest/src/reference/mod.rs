@@ -252,23 +252,31 @@ fn month(entry: &TableEntry) -> &str {
 fn stamp(tables: &[Table]) -> String {
     let mut parts: BTreeMap<&str, String> = BTreeMap::new();
     for (kind, word) in [(TableKind::Asn, "asn"), (TableKind::Country, "country")] {
-        let versions: BTreeSet<&str> =
-            tables.iter().filter(|t| t.entry.kind == kind).map(|t| t.entry.version.as_str()).collect();
+        let (dated, undated): (Vec<&Table>, Vec<&Table>) =
+            tables.iter().filter(|t| t.entry.kind == kind).partition(|t| t.day() != i64::MIN);
+        let mut versions: BTreeSet<String> = dated.iter().map(|t| t.entry.version.clone()).collect();
+        if !undated.is_empty() {
+            versions.insert(format!("undated-{}", joint_hash(undated.into_iter())));
+        }
         if !versions.is_empty() {
             parts.insert(word, versions.into_iter().collect::<Vec<_>>().join("+"));
         }
     }
     for (kind, word) in [(TableKind::Fingerprints, "fingerprints"), (TableKind::TestList, "testlists")] {
-        let hashes: Vec<&str> =
-            tables.iter().filter(|t| t.entry.kind == kind).map(|t| t.entry.hash.as_str()).collect();
-        if !hashes.is_empty() {
-            parts.insert(word, format!("{:08x}", xxh3_64(hashes.join(" ").as_bytes()) >> 32));
+        if tables.iter().any(|t| t.entry.kind == kind) {
+            parts.insert(word, joint_hash(tables.iter().filter(|t| t.entry.kind == kind)));
         }
     }
     if parts.is_empty() {
         return "none".into();
     }
     parts.iter().map(|(word, version)| format!("{word}@{version}")).collect::<Vec<_>>().join(" ")
+}
+
+/// Eight digits that stand for the content of several tables.
+fn joint_hash<'a>(tables: impl Iterator<Item = &'a Table>) -> String {
+    let hashes: Vec<&str> = tables.map(|t| t.entry.hash.as_str()).collect();
+    format!("{:08x}", xxh3_64(hashes.join(" ").as_bytes()) >> 32)
 }
 
 /// Imports raw files, directories and packages (npm `.tgz`, `.csv`, `.csv.gz`, `.csv.zst`, `.json` …)

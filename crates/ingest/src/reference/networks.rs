@@ -6,10 +6,9 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use hashbrown::HashMap;
 use okno_model::{Asn, Country, NetworkInfo, Timestamp};
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 use super::ranges::{Key, Ranges, Row};
 
@@ -18,9 +17,51 @@ use super::ranges::{Key, Ranges, Row};
 pub(super) struct RangeTable {
     pub v4: Ranges<u32>,
     pub v6: Ranges<u128>,
-    /// AS number and organisation behind each value, from value 1 on; empty in country tables, where
-    /// the value is the two letters
-    pub networks: Vec<(u32, String)>,
+    /// what stands behind each value, from value 1 on; empty in country tables, where the value is the
+    /// two letters
+    pub networks: Networks,
+}
+
+/// AS numbers and organisations, sorted; the names one after the other in one text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Networks {
+    pub asns: Vec<u32>,
+    /// where each name ends in `names`
+    pub ends: Vec<u32>,
+    pub names: String,
+}
+
+impl Networks {
+    /// Sorts networks; gives for each place in the list its place in the sorted one.
+    pub fn sorted(list: &[(u32, String)]) -> (Self, Vec<u32>) {
+        let mut order: Vec<usize> = (0..list.len()).collect();
+        order.sort_by_key(|&i| &list[i]);
+        let mut networks = Self::default();
+        let mut places = vec![0; list.len()];
+        for (place, &i) in (0u32..).zip(&order) {
+            places[i] = place;
+            networks.asns.push(list[i].0);
+            networks.names.push_str(&list[i].1);
+            networks.ends.push(u32::try_from(networks.names.len()).unwrap_or(u32::MAX));
+        }
+        (networks, places)
+    }
+
+    /// Organisation at a place; `None` when it has no name.
+    pub fn name(&self, place: usize) -> Option<&str> {
+        let end = *self.ends.get(place)? as usize;
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        self.names.get(start..end).filter(|name| !name.is_empty())
+    }
+
+    fn place_of(&self, asn: Asn) -> Option<usize> {
+        let place = self.asns.partition_point(|known| *known < asn.0);
+        (self.asns.get(place) == Some(&asn.0)).then_some(place)
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.asns.len() * 8 + self.names.len()
+    }
 }
 
 /// The two letters of a country as a value.
@@ -34,32 +75,13 @@ fn country_of(value: u32) -> Option<Country> {
     std::str::from_utf8(&letters).ok().and_then(Country::parse).filter(|c| c.is_known())
 }
 
-/// Names that several snapshots share, one after the other in one text.
-#[derive(Debug, Default)]
-struct Names {
-    text: String,
-    ends: Vec<u32>,
-}
-
-impl Names {
-    fn name(&self, number: u32) -> Option<&str> {
-        let number = number as usize;
-        let end = *self.ends.get(number)? as usize;
-        let start = number.checked_sub(1).map_or(0, |n| self.ends[n] as usize);
-        self.text.get(start..end).filter(|name| !name.is_empty())
-    }
-}
-
 /// A snapshot of one address family.
 #[derive(Debug)]
 struct Snapshot<K> {
     /// days since the epoch; `i64::MIN` when the source has no date
     day: i64,
     ranges: Ranges<K>,
-    /// AS number and number of its name, behind each value from 1 on
-    networks: Vec<(u32, u32)>,
-    /// indices into `networks`, by AS number
-    by_asn: Vec<u32>,
+    networks: Arc<Networks>,
 }
 
 /// Who announces an address, by date.
@@ -69,36 +91,36 @@ pub struct NetworkTable {
     asn_v6: Vec<Snapshot<u128>>,
     country_v4: Vec<Snapshot<u32>>,
     country_v6: Vec<Snapshot<u128>>,
-    names: Names,
 }
 
 /// Builds a [`NetworkTable`] from tables in ascending order of preference within a day.
 #[derive(Default)]
 pub(super) struct NetworkTableBuilder {
     table: NetworkTable,
-    known: HashMap<String, u32, Xxh3DefaultBuilder>,
 }
 
 impl NetworkTableBuilder {
     /// Adds a table of AS numbers.
     pub fn add_networks(&mut self, day: i64, table: RangeTable) {
-        let networks: Vec<(u32, u32)> =
-            table.networks.into_iter().map(|(asn, name)| (asn, self.intern(name))).collect();
+        let networks = Arc::new(table.networks);
         if !table.v4.is_empty() {
-            self.table.asn_v4.push(snapshot(day, table.v4, networks.clone()));
+            let networks = Arc::clone(&networks);
+            self.table.asn_v4.push(Snapshot { day, ranges: table.v4, networks });
         }
         if !table.v6.is_empty() {
-            self.table.asn_v6.push(snapshot(day, table.v6, networks));
+            self.table.asn_v6.push(Snapshot { day, ranges: table.v6, networks });
         }
     }
 
     /// Adds a table of countries.
     pub fn add_countries(&mut self, day: i64, table: RangeTable) {
+        let networks = Arc::new(table.networks);
         if !table.v4.is_empty() {
-            self.table.country_v4.push(snapshot(day, table.v4, Vec::new()));
+            let networks = Arc::clone(&networks);
+            self.table.country_v4.push(Snapshot { day, ranges: table.v4, networks });
         }
         if !table.v6.is_empty() {
-            self.table.country_v6.push(snapshot(day, table.v6, Vec::new()));
+            self.table.country_v6.push(Snapshot { day, ranges: table.v6, networks });
         }
     }
 
@@ -108,27 +130,8 @@ impl NetworkTableBuilder {
         self.table.asn_v6.sort_by_key(|s| s.day);
         self.table.country_v4.sort_by_key(|s| s.day);
         self.table.country_v6.sort_by_key(|s| s.day);
-        self.table.names.text.shrink_to_fit();
         self.table
     }
-
-    fn intern(&mut self, name: String) -> u32 {
-        if let Some(&number) = self.known.get(&name) {
-            return number;
-        }
-        let names = &mut self.table.names;
-        let number = u32::try_from(names.ends.len()).unwrap_or(u32::MAX);
-        names.text.push_str(&name);
-        names.ends.push(u32::try_from(names.text.len()).unwrap_or(u32::MAX));
-        self.known.insert(name, number);
-        number
-    }
-}
-
-fn snapshot<K>(day: i64, ranges: Ranges<K>, networks: Vec<(u32, u32)>) -> Snapshot<K> {
-    let mut by_asn: Vec<u32> = (0..u32::try_from(networks.len()).unwrap_or(u32::MAX)).collect();
-    by_asn.sort_by_key(|&i| networks[i as usize].0);
-    Snapshot { day, ranges, networks, by_asn }
 }
 
 /// Number of snapshots not younger than the day: the last of them is the one to use.
@@ -140,10 +143,16 @@ fn chosen<K>(snapshots: &[Snapshot<K>], day: i64) -> Option<&Snapshot<K>> {
     snapshots.get(until(snapshots, day).saturating_sub(1))
 }
 
-fn network_at<K: Key>(snapshots: &[Snapshot<K>], key: K, day: i64) -> Option<(u32, u32)> {
+fn network_at<K: Key>(snapshots: &[Snapshot<K>], key: K, day: i64) -> Option<(Asn, Option<&str>)> {
     let snapshot = chosen(snapshots, day)?;
-    let value = snapshot.ranges.value(key).checked_sub(1)?;
-    snapshot.networks.get(value as usize).copied()
+    let place = snapshot.ranges.value(key).checked_sub(1)? as usize;
+    let asn = *snapshot.networks.asns.get(place)?;
+    Some((Asn(asn), snapshot.networks.name(place)))
+}
+
+fn name_at<K>(snapshots: &[Snapshot<K>], asn: Asn, day: i64) -> Option<&str> {
+    let networks = &chosen(snapshots, day)?.networks;
+    networks.name(networks.place_of(asn)?)
 }
 
 fn country_at<K: Key>(snapshots: &[Snapshot<K>], key: K, day: i64) -> Option<Country> {
@@ -169,17 +178,14 @@ impl NetworkTable {
         if network.is_none() && country.is_none() {
             return None;
         }
-        let (asn, name) = network.map_or((0, None), |(asn, name)| (asn, self.names.name(name)));
-        Some(NetworkInfo { asn: Asn(asn), org: name.map(Cow::Borrowed), country })
+        let (asn, name) = network.unwrap_or_default();
+        Some(NetworkInfo { asn, org: name.map(Cow::Borrowed), country })
     }
 
     /// Organisation behind an AS number on the day of `at`.
     pub fn org_of(&self, asn: Asn, at: Timestamp) -> Option<&str> {
         let day = at.day_index();
-        chosen(&self.asn_v4, day)
-            .and_then(|s| name_number(s, asn))
-            .or_else(|| chosen(&self.asn_v6, day).and_then(|s| name_number(s, asn)))
-            .and_then(|number| self.names.name(number))
+        name_at(&self.asn_v4, asn, day).or_else(|| name_at(&self.asn_v6, asn, day))
     }
 
     /// Whether there is no table at all.
@@ -200,21 +206,10 @@ impl NetworkTable {
     /// Bytes held in memory.
     pub fn size_bytes(&self) -> usize {
         fn of<K: Key>(snapshots: &[Snapshot<K>]) -> usize {
-            snapshots.iter().map(|s| s.ranges.size_bytes() + s.networks.len() * 12).sum()
+            snapshots.iter().map(|s| s.ranges.size_bytes() + s.networks.size_bytes()).sum()
         }
-        of(&self.asn_v4)
-            + of(&self.asn_v6)
-            + of(&self.country_v4)
-            + of(&self.country_v6)
-            + self.names.text.len()
-            + self.names.ends.len() * 4
+        of(&self.asn_v4) + of(&self.asn_v6) + of(&self.country_v4) + of(&self.country_v6)
     }
-}
-
-fn name_number<K>(snapshot: &Snapshot<K>, asn: Asn) -> Option<u32> {
-    let at = snapshot.by_asn.partition_point(|&i| snapshot.networks[i as usize].0 < asn.0);
-    let network = snapshot.networks[*snapshot.by_asn.get(at)? as usize];
-    (network.0 == asn.0).then_some(network.1)
 }
 
 /// Joins several country tables into one; rows of earlier tables win where they overlap.
@@ -225,7 +220,7 @@ pub(super) fn joined(tables: Vec<RangeTable>) -> RangeTable {
         v4.extend(table.v4.rows(u32::MAX));
         v6.extend(table.v6.rows(u128::MAX));
     }
-    RangeTable { v4: Ranges::build(v4).0, v6: Ranges::build(v6).0, networks: Vec::new() }
+    RangeTable { v4: Ranges::build(v4).0, v6: Ranges::build(v6).0, networks: Networks::default() }
 }
 
 #[cfg(test)]
@@ -237,7 +232,7 @@ mod tests {
         RangeTable {
             v4: Ranges::build(vec![row]).0,
             v6: Ranges::default(),
-            networks: vec![(asn, org.into())],
+            networks: Networks::sorted(&[(asn, org.into())]).0,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Address ranges as sorted boundaries: one start and one value each, 0 where nothing is known.
 //!
 //! Ends are not stored: a range ends where the next begins, and a gap is a range with value 0.
-//! Neighbours with the same value are joined. A small index (every 64th start) keeps a search inside
+//! Neighbours with the same value are joined. A small index (every 32nd start) keeps a search inside
 //! the first cache levels.
 
 /// One range of an input table, both ends inclusive.
@@ -15,24 +15,28 @@ pub(super) struct Row<K> {
 
 /// A number that addresses can be written as.
 pub(super) trait Key: Copy + Ord + std::fmt::Debug {
-    const BYTES: usize;
     /// The next address; `None` after the last.
     fn next(self) -> Option<Self>;
+    /// The address before; wraps.
+    fn before(self) -> Self;
     /// Distance from an earlier address.
     fn minus(self, earlier: Self) -> Self;
     /// The address at a distance; wraps.
     fn plus(self, distance: Self) -> Self;
-    fn write(self, out: &mut Vec<u8>);
-    /// Reads exactly [`Self::BYTES`] bytes.
-    fn read(bytes: &[u8]) -> Self;
+    /// As the widest number.
+    fn wide(self) -> u128;
+    /// From the widest number; `None` when too large.
+    fn narrow(number: u128) -> Option<Self>;
 }
 
 macro_rules! key {
     ($ty:ty) => {
         impl Key for $ty {
-            const BYTES: usize = size_of::<$ty>();
             fn next(self) -> Option<Self> {
                 self.checked_add(1)
+            }
+            fn before(self) -> Self {
+                self.wrapping_sub(1)
             }
             fn minus(self, earlier: Self) -> Self {
                 self.wrapping_sub(earlier)
@@ -40,11 +44,11 @@ macro_rules! key {
             fn plus(self, distance: Self) -> Self {
                 self.wrapping_add(distance)
             }
-            fn write(self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_le_bytes());
+            fn wide(self) -> u128 {
+                self.into()
             }
-            fn read(bytes: &[u8]) -> Self {
-                <$ty>::from_le_bytes(bytes.try_into().expect("callers cut BYTES bytes"))
+            fn narrow(number: u128) -> Option<Self> {
+                number.try_into().ok()
             }
         }
     };
@@ -53,7 +57,7 @@ key!(u32);
 key!(u128);
 
 /// Every how many starts the index holds one.
-const STEP: usize = 64;
+const STEP: usize = 32;
 
 /// Sorted, disjoint ranges with a value each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,49 +128,55 @@ impl<K: Key> Ranges<K> {
     pub fn rows(&self, last: K) -> impl Iterator<Item = Row<K>> {
         (0..self.starts.len()).filter(|&i| self.values[i] != 0).map(move |i| Row {
             start: self.starts[i],
-            end: self.starts.get(i + 1).map_or(last, |next| before(*next)),
+            end: self.starts.get(i + 1).map_or(last, |next| next.before()),
             value: self.values[i],
         })
     }
 
     /// Bytes held in memory.
     pub fn size_bytes(&self) -> usize {
-        (self.starts.len() + self.index.len()) * K::BYTES + self.values.len() * 4
+        (self.starts.len() + self.index.len()) * size_of::<K>() + self.values.len() * 4
     }
 
-    /// Pours count, start distances and values.
+    /// Pours count, start distances and values. A distance is its number of trailing zero bits (most
+    /// are whole prefixes) and the rest; numbers have seven bits a byte, the last below 128.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&u32::try_from(self.starts.len()).unwrap_or(u32::MAX).to_le_bytes());
+        write_number(self.starts.len() as u128, out);
         let mut before = None;
         for &start in &self.starts {
-            before.map_or(start, |before| start.minus(before)).write(out);
+            let distance = before.map_or(start, |before| start.minus(before)).wide();
+            let zeros = if distance == 0 { 0 } else { distance.trailing_zeros() };
+            out.push(zeros as u8);
+            write_number(distance >> zeros, out);
             before = Some(start);
         }
         for value in &self.values {
-            out.extend_from_slice(&value.to_le_bytes());
+            write_number(u128::from(*value), out);
         }
     }
 
     /// Reads what [`Self::write`] poured; `None` when damaged: too short, or starts not ascending.
     pub fn read(bytes: &mut &[u8]) -> Option<Self> {
-        let count = u32::read(take(bytes, 4)?) as usize;
-        let distances = take(bytes, count.checked_mul(K::BYTES)?)?;
-        let values = take(bytes, count.checked_mul(4)?)?;
+        let count = usize::try_from(read_number(bytes)?).ok()?;
+        // Each boundary takes three bytes or more, so a wrong count cannot ask for much memory.
+        if count > bytes.len() / 3 {
+            return None;
+        }
         let mut starts: Vec<K> = Vec::with_capacity(count);
-        for distance in distances.chunks_exact(K::BYTES).map(K::read) {
+        for _ in 0..count {
+            let zeros = u32::from(take(bytes, 1)?[0]);
+            let distance = read_number(bytes)?;
+            let distance = K::narrow(distance.checked_shl(zeros).filter(|d| d >> zeros == distance)?)?;
             let start = match starts.last() {
-                Some(&before) => {
-                    let start = before.plus(distance);
-                    if start <= before {
-                        return None;
-                    }
-                    start
-                }
+                Some(&before) => Some(before.plus(distance)).filter(|start| *start > before)?,
                 None => distance,
             };
             starts.push(start);
         }
-        let values = values.chunks_exact(4).map(u32::read).collect();
+        let mut values = Vec::with_capacity(count);
+        for _ in 0..count {
+            values.push(u32::try_from(read_number(bytes)?).ok()?);
+        }
         let mut ranges = Self { starts, values, index: Vec::new() };
         ranges.reindex();
         Some(ranges)
@@ -178,18 +188,31 @@ impl<K: Key> Ranges<K> {
     }
 }
 
-fn before<K: Key>(key: K) -> K {
-    // Distance 1 is what lies between any address and its successor.
-    match key.next() {
-        Some(next) => key.minus(next.minus(key)),
-        None => key.minus(one::<K>()),
+/// Writes a number, seven bits a byte, the lowest first.
+pub(super) fn write_number(mut number: u128, out: &mut Vec<u8>) {
+    while number > 127 {
+        out.push(number as u8 | 128);
+        number >>= 7;
     }
+    out.push(number as u8);
 }
 
-fn one<K: Key>() -> K {
-    let mut bytes = vec![0u8; K::BYTES];
-    bytes[0] = 1;
-    K::read(&bytes)
+/// Reads what [`write_number`] wrote.
+pub(super) fn read_number(bytes: &mut &[u8]) -> Option<u128> {
+    let mut number = 0u128;
+    for (i, &byte) in bytes.iter().enumerate().take(19) {
+        let part = u128::from(byte & 127);
+        // The nineteenth byte has room for two bits.
+        if i == 18 && part > 3 {
+            return None;
+        }
+        number |= part << (7 * i);
+        if byte < 128 {
+            *bytes = &bytes[i + 1..];
+            return Some(number);
+        }
+    }
+    None
 }
 
 /// Cuts `count` bytes off the front.

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::ReferenceError;
-use super::networks::RangeTable;
-use super::ranges::{Ranges, take};
+use super::networks::{Networks, RangeTable};
+use super::ranges::{Ranges, read_number, write_number};
 use super::tables::{Content, FingerprintRow, HostRow};
 use super::{Table, TableEntry, TableKind};
 
@@ -158,31 +158,34 @@ fn encode_ranges(table: &RangeTable) -> Vec<u8> {
     let mut out = Vec::new();
     table.v4.write(&mut out);
     table.v6.write(&mut out);
-    out.extend_from_slice(&(table.networks.len() as u32).to_le_bytes());
-    for (asn, _) in &table.networks {
-        out.extend_from_slice(&asn.to_le_bytes());
+    let networks = &table.networks;
+    write_number(networks.asns.len() as u128, &mut out);
+    for numbers in [&networks.asns, &networks.ends] {
+        let mut before = 0;
+        for &number in numbers {
+            write_number(u128::from(number - before), &mut out);
+            before = number;
+        }
     }
-    for (_, name) in &table.networks {
-        out.extend_from_slice(&(name.len() as u32).to_le_bytes());
-    }
-    for (_, name) in &table.networks {
-        out.extend_from_slice(name.as_bytes());
-    }
+    out.extend_from_slice(networks.names.as_bytes());
     out
 }
 
 fn decode_ranges(mut bytes: &[u8], is_asn: bool) -> Option<RangeTable> {
     let bytes = &mut bytes;
     let (v4, v6) = (Ranges::<u32>::read(bytes)?, Ranges::<u128>::read(bytes)?);
-    let number = |b: &[u8]| u32::from_le_bytes(b.try_into().expect("chunks of four bytes"));
-    let count = number(take(bytes, 4)?) as usize;
-    let asns = take(bytes, count.checked_mul(4)?)?.chunks_exact(4).map(number);
-    let lengths = take(bytes, count.checked_mul(4)?)?.chunks_exact(4).map(number);
-    let mut networks = Vec::with_capacity(count);
-    for (asn, length) in asns.zip(lengths) {
-        let name = std::str::from_utf8(take(bytes, length as usize)?).ok()?;
-        networks.push((asn, name.to_owned()));
-    }
-    let is_whole = !is_asn || v4.max_value().max(v6.max_value()) as usize <= networks.len();
-    (bytes.is_empty() && is_whole).then_some(RangeTable { v4, v6, networks })
+    let count = usize::try_from(read_number(bytes)?).ok().filter(|count| *count <= bytes.len())?;
+    let mut ascending = || {
+        let mut before = 0u32;
+        let mut next = || {
+            before = before.checked_add(u32::try_from(read_number(bytes)?).ok()?)?;
+            Some(before)
+        };
+        (0..count).map(|_| next()).collect::<Option<Vec<u32>>>()
+    };
+    let (asns, ends) = (ascending()?, ascending()?);
+    let names = std::str::from_utf8(bytes).ok()?.to_owned();
+    let is_whole = ends.last().map_or(0, |end| *end as usize) == names.len()
+        && (!is_asn || v4.max_value().max(v6.max_value()) as usize <= asns.len());
+    is_whole.then_some(RangeTable { v4, v6, networks: Networks { asns, ends, names } })
 }

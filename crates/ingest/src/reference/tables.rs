@@ -7,7 +7,7 @@ use okno_model::{Country, FingerprintScope, Timestamp};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
-use super::networks::{RangeTable, country_value};
+use super::networks::{Networks, RangeTable, country_value};
 use super::ranges::{Ranges, Row};
 use super::recognise::Format;
 
@@ -143,7 +143,13 @@ impl RangeRows {
         Some(())
     }
 
-    fn finish(self, networks: Vec<(u32, String)>, parsed: &mut Parsed) {
+    fn finish(mut self, networks: &[(u32, String)], parsed: &mut Parsed) {
+        let (networks, places) = Networks::sorted(networks);
+        if !places.is_empty() {
+            let place = |value: u32| places[value as usize - 1] + 1;
+            self.v4.iter_mut().for_each(|row| row.value = place(row.value));
+            self.v6.iter_mut().for_each(|row| row.value = place(row.value));
+        }
         let (v4, overlapping4) = Ranges::build(self.v4);
         let (v6, overlapping6) = Ranges::build(self.v6);
         parsed.overlapping = overlapping4 + overlapping6;
@@ -196,7 +202,7 @@ fn range_csv(format: Format, bytes: &[u8]) -> Parsed {
             Err(_) => parsed.skipped += 1,
         }
     }
-    rows.finish(networks, &mut parsed);
+    rows.finish(&networks, &mut parsed);
     parsed
 }
 
@@ -227,7 +233,7 @@ fn delegated(bytes: &[u8]) -> Parsed {
             _ => parsed.skipped += 1,
         }
     }
-    rows.finish(Vec::new(), &mut parsed);
+    rows.finish(&[], &mut parsed);
     parsed
 }
 
@@ -294,7 +300,7 @@ fn ipverse(bytes: &[u8]) -> Parsed {
             None => parsed.skipped += 1,
         }
     }
-    rows.finish(Vec::new(), &mut parsed);
+    rows.finish(&[], &mut parsed);
     parsed
 }
 
@@ -391,9 +397,10 @@ mod tests {
         let parsed = parse(Format::AsnCsv, csv);
         assert_eq!((parsed.rows, parsed.skipped, parsed.overlapping), (3, 4, 1));
         let Content::Networks(table) = &parsed.content else { panic!() };
+        let place = table.v4.value(0x0100_0001) as usize - 1;
         assert_eq!(
-            table.networks[table.v4.value(0x0100_0001) as usize - 1],
-            (13335, "Cloudflare, Inc.".into())
+            (table.networks.asns[place], table.networks.name(place)),
+            (13335, Some("Cloudflare, Inc."))
         );
         assert_ne!(table.v6.value(0x2001_0200 << 96), 0);
     }
