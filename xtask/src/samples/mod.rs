@@ -95,13 +95,20 @@ pub fn differences(seed: u64, out: &Path) -> Vec<String> {
 }
 
 fn play(seed: u64, series: &Series, network: &'static Network) -> Vec<Sample> {
-    let mut stream =
-        Stream::named(seed, &format!("{} {} AS{}", series.scenario, series.what.label(), network.asn));
-    let span = (series.to - series.from) * 86_400 / series.count;
-    let mut samples = Vec::new();
-    for n in 0..series.count {
+    let mut stream = Stream::named(
+        seed,
+        &format!("{} {} AS{} {:?}", series.scenario, series.what.label(), network.asn, series.rounds),
+    );
+    let seconds: Vec<u64> = if series.rounds.is_empty() {
+        let span = (series.to - series.from) * 86_400 / series.count;
         // Evenly spread, each somewhere in the middle of its share.
-        let second = series.from * 86_400 + n * span + span / 10 + stream.between(0, span * 8 / 10);
+        let spread = |n| series.from * 86_400 + n * span + span / 10 + stream.between(0, span * 8 / 10);
+        (0..series.count).map(spread).collect()
+    } else {
+        series.rounds.iter().map(|day| day * 86_400 + stream.between(10_800, 75_600)).collect()
+    };
+    let mut samples = Vec::new();
+    for second in seconds {
         let day = second / 86_400;
         if (network.asn == plan::SILENT.0 && plan::SILENT.1.contains(&day)) || day >= DAYS {
             continue;

@@ -19,9 +19,9 @@ pub struct Scenario {
     pub interference: bool,
     /// the state that a right verdict names
     pub state: &'static str,
-    /// layer at which it shows; empty when nothing does
+    /// layer at which it shows; empty when nothing does; several with blanks where each is right
     pub layer: &'static str,
-    /// node of the taxonomy; empty when there is no interference
+    /// node of the taxonomy; empty when there is no interference; one for each layer
     pub mechanism: &'static str,
 }
 
@@ -81,9 +81,8 @@ pub const SCENARIOS: &[Scenario] = &[
     blocked(
         "dns-blockpage",
         "dns",
-        "dns.injection.blockpage",
-        "the provider's resolver gives the address of its block page; other resolvers give the site's. Without \
-         imported fingerprints a right verdict is dns.injection",
+        "dns.injection",
+        "the provider's resolver gives the address of its block page; other resolvers give the site's",
         NDSS20,
     ),
     blocked(
@@ -113,29 +112,29 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     blocked(
         "signal-silence",
-        "tls",
-        "tls.timeout",
+        "app tls",
+        "messenger.endpoints tls.timeout",
         "Signal's back ends: silence after the ClientHello (since 2024-08)",
         OONI24,
     ),
     blocked(
         "messenger-dns",
-        "dns",
-        "dns.nxdomain",
+        "dns app",
+        "dns.nxdomain messenger",
         "Messenger's names denied by the provider's resolver (documented 2026-02, moved to 2025)",
         "public reports of 2026-02-10 and 11: names removed from the national resolvers",
     ),
     blocked(
         "telegram-silence",
-        "tcp",
-        "tcp.timeout",
+        "app tcp tls",
+        "messenger.endpoints tcp.timeout tls.reset",
         "Telegram's data centres do not answer and its web client is reset (documented 2026-03, moved to 2025)",
         "OONI Explorer: Telegram in Russia, from 2026-03-20",
     ),
     blocked(
         "tor-relays",
-        "tcp",
-        "tor.directory",
+        "app tcp",
+        "tor tcp.timeout",
         "directory authorities and default bridges do not answer",
         TOR,
     ),
@@ -204,7 +203,7 @@ pub const SCENARIOS: &[Scenario] = &[
     innocent("ipv6-broken", "ok", "IPv6 leads nowhere on one network; IPv4 works", ""),
     innocent(
         "defect",
-        "insufficient",
+        "insufficient ok",
         "release 3.25.99 of the probe (it never existed) trusts no certificate, in three countries",
         "",
     ),
@@ -272,6 +271,8 @@ pub struct Series {
     pub to: u64,
     /// measurements per network
     pub count: u64,
+    /// instead: once on each of these days, so that several networks speak of the same day
+    pub rounds: &'static [u64],
     /// always with this software
     pub software: Option<Software>,
 }
@@ -288,7 +289,16 @@ const fn web(
     (from, to): (u64, u64),
     count: u64,
 ) -> Series {
-    Series { scenario, what: What::Web(site, case, true), networks, from, to, count, software: None }
+    Series {
+        scenario,
+        what: What::Web(site, case, true),
+        networks,
+        from,
+        to,
+        count,
+        rounds: &[],
+        software: None,
+    }
 }
 
 const fn service(
@@ -296,17 +306,10 @@ const fn service(
     service: Service,
     trouble: bool,
     networks: &'static [u32],
-    count: u64,
+    rounds: &'static [u64],
 ) -> Series {
-    Series {
-        scenario,
-        what: What::Service(service, trouble),
-        networks,
-        from: 0,
-        to: 42,
-        count,
-        software: None,
-    }
+    let what = What::Service(service, trouble);
+    Series { scenario, what, networks, from: 0, to: 42, count: 0, rounds, software: None }
 }
 
 /// 5.3.3.17 is ER-Telecom's block page in OONI's list of DNS fingerprints (ooni.ru_96).
@@ -395,10 +398,15 @@ fn open_sites() -> Vec<Series> {
 }
 
 fn innocent_trouble() -> Vec<Series> {
-    let mut defect = web("defect", "wikipedia", Case::Defect, &[12389, 8402, 9198, 3320], (20, 24), 2);
-    defect.software = Some(DEFECT);
-    let mut defect_too = web("defect", "ya", Case::Defect, &[9049, 3320], (20, 24), 2);
-    defect_too.software = Some(DEFECT);
+    let mut defect = web("defect", "wikipedia", Case::Defect, &[12389, 8402, 9198, 3320], WHOLE, 0);
+    (defect.software, defect.rounds) = (Some(DEFECT), &[21, 22]);
+    let mut defect_too = web("defect", "ya", Case::Defect, &[9049, 21299, 3320, 3209], WHOLE, 0);
+    (defect_too.software, defect_too.rounds) = (Some(DEFECT), &[21]);
+    // The same days with other releases: only against them does the defect stand out.
+    let mut healthy = web("fine", "wikipedia", Case::Fine, &[8359, 25513, 42610], WHOLE, 0);
+    healthy.rounds = &[21];
+    let mut healthy_too = web("fine", "ya", Case::Fine, &[8359, 25513, 42610], WHOLE, 0);
+    healthy_too.rounds = &[21];
     vec![
         web("site-down", "down", Case::Down, &[12389, 31133, 9198, 3320], WHOLE, 2),
         web("expired-certificate", "expired", Case::Expired, &[12389, 8359, 3320], WHOLE, 2),
@@ -412,44 +420,47 @@ fn innocent_trouble() -> Vec<Series> {
         web("fine", "debian", Case::Fine, &[12389, 3320], WHOLE, 3),
         defect,
         defect_too,
+        healthy,
+        healthy_too,
     ]
 }
 
+/// Days on which the nettests without a test helper run everywhere: only then can other networks speak for them.
+const ROUNDS: &[u64] = &[9, 30];
+/// Networks without interference that take part.
+const OPEN: &[u32] = &[3320, 3209, 9198];
+
 fn services() -> Vec<Series> {
     use Service as S;
-    let mut telegram = service("telegram-silence", S::Telegram, true, &[15378], 4);
-    (telegram.from, telegram.to) = (28, 42);
-    let mut stun = service("stun-silence", S::Stunreachability, true, &[15378], 4);
-    (stun.from, stun.to) = (28, 42);
-    vec![
-        service("fine", S::Telegram, false, &[12389, 8402, 9198, 3320], 2),
-        telegram,
-        service("fine", S::Whatsapp, false, &[12389, 31133, 3320], 2),
-        service("signal-silence", S::Signal, true, &[12389, 8402, 31133], 3),
-        service("open-control", S::Signal, false, &[9198, 3320], 3),
-        service("messenger-dns", S::FacebookMessenger, true, &[15378], 5),
-        service("open-control", S::FacebookMessenger, false, &[3320, 9198], 2),
-        service("tor-relays", S::Tor, true, &[12389, 8359], 3),
-        service("open-control", S::Tor, false, &[3320, 9198], 2),
-        service("tor-bootstrap", S::VanillaTor, true, &[12389, 9049], 2),
-        service("open-control", S::VanillaTor, false, &[3320], 2),
-        service("torsf-bootstrap", S::Torsf, true, &[12389, 31133], 2),
-        service("open-control", S::Torsf, false, &[3320], 2),
-        service("fine", S::Dnscheck, false, &[12389, 25513, 3320], 2),
-        service("openvpn-silence", S::Openvpn, true, &[12389, 31133, 8402], 3),
-        service("open-control", S::Openvpn, false, &[3320, 9198], 3),
-        service("fine", S::Stunreachability, false, &[12389, 8402, 3320], 2),
-        stun,
-        service("fine", S::Psiphon, false, &[8402, 3320], 2),
-        service("fine", S::Quicping, false, &[12389, 25513, 3320], 2),
-        service("ech-silence", S::Echcheck, true, &[12389, 15378], 3),
-        service("open-control", S::Echcheck, false, &[3320, 9198], 2),
-        service("quic-silence", S::Urlgetter, true, &[12389, 31133], 3),
-        service("open-control", S::Urlgetter, false, &[3320, 9198], 2),
-        service("hirl-proxy", S::HttpInvalidRequestLine, true, &[15378], 2),
-        service("fine", S::HttpInvalidRequestLine, false, &[12389, 3320], 2),
-        service("fine", S::HttpHeaderFieldManipulation, false, &[12389, 9049], 2),
-        service("fine", S::Ndt, false, &[12389, 8402], 2),
-        service("fine", S::Dash, false, &[12389], 2),
-    ]
+    let mut all = Vec::new();
+    for (scenario, test, networks) in [
+        ("signal-silence", S::Signal, &[12389, 8402, 31133][..]),
+        ("messenger-dns", S::FacebookMessenger, &[15378, 8359]),
+        ("tor-relays", S::Tor, &[12389, 8359]),
+        ("tor-bootstrap", S::VanillaTor, &[12389, 9049]),
+        ("torsf-bootstrap", S::Torsf, &[12389, 31133]),
+        ("openvpn-silence", S::Openvpn, &[12389, 31133, 8402]),
+        ("ech-silence", S::Echcheck, &[12389, 15378]),
+        ("quic-silence", S::Urlgetter, &[12389, 31133]),
+    ] {
+        all.push(service(scenario, test, true, networks, ROUNDS));
+        all.push(service("open-control", test, false, OPEN, ROUNDS));
+    }
+    all.extend([
+        service("fine", S::Telegram, false, &[12389, 3320, 3209, 9198], ROUNDS),
+        service("fine", S::Telegram, false, &[15378], &[9]),
+        service("telegram-silence", S::Telegram, true, &[15378], &[29, 30, 31]),
+        service("fine", S::Stunreachability, false, &[12389, 3320, 3209, 9198], ROUNDS),
+        service("stun-silence", S::Stunreachability, true, &[15378], &[29, 30, 31]),
+        service("fine", S::Whatsapp, false, &[12389, 31133, 3320], ROUNDS),
+        service("fine", S::Dnscheck, false, &[12389, 25513, 3320], ROUNDS),
+        service("fine", S::Psiphon, false, &[8402, 3320], ROUNDS),
+        service("fine", S::Quicping, false, &[12389, 25513, 3320], ROUNDS),
+        service("hirl-proxy", S::HttpInvalidRequestLine, true, &[15378], ROUNDS),
+        service("fine", S::HttpInvalidRequestLine, false, &[12389, 3320], ROUNDS),
+        service("fine", S::HttpHeaderFieldManipulation, false, &[12389, 9049], ROUNDS),
+        service("fine", S::Ndt, false, &[12389, 8402], ROUNDS),
+        service("fine", S::Dash, false, &[12389], ROUNDS),
+    ]);
+    all
 }

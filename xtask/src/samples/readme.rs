@@ -16,7 +16,7 @@ pub fn text(samples: &[Sample], seed: u64) -> String {
          documentation ranges (RFC 5737). Addresses of servers lie in the networks that are named beside them and say nothing\n\
          about the servers.\n\n\
          - `raw/`: the files, laid out like OONI's archive (`raw/YYYYMMDD/HH/CC/testname/`, the hour of the first\n  measurement; one file covers a week or more).\n\
-         - `truth.csv`: one row per measurement: whether somebody interfered, the state, layer and mechanism that a right\n  verdict names, and the scenario.\n\n\
+         - `truth.csv`: one row per measurement: whether somebody interfered, the state, layer and mechanism that a right\n  verdict names, and the scenario. Where two answers are right, they stand with a blank between them; a mechanism\n  below the one that is named is right too.\n\n\
          ## Scenarios\n\n\
          | scenario | what | networks | first and last day | n | truth | source |\n|---|---|---|---|---|---|---|\n",
         samples.len()
@@ -52,7 +52,7 @@ pub fn text(samples: &[Sample], seed: u64) -> String {
          | second | two lines of the first file again, byte for byte | two duplicates, set aside |\n\
          | third | a last line that is an HTML page | one line that is no JSON |\n\
          | fourth | a last line with wrong types (annotations, runtime, queries, events) and a uid that ends in `dd` | kept, with the parts that could not be read as rejects; not in `truth.csv` |\n\
-         | sixth | a last line that is cut in half | one truncated line |\n\n\
+         | sixth | a last line that is cut in half, with a uid that ends in `ee` | one truncated line; not in `truth.csv` |\n\n\
          ## Networks\n\n| AS | country | name | note |\n|---|---|---|---|\n",
     );
     for network in NETWORKS {

@@ -45,11 +45,13 @@ pub fn telegram(trouble: bool, stream: &mut Stream) -> Run {
         for port in [80, 443] {
             let flow = visit.connect(ip, port, failure, false, true);
             let url = format!("http://{ip}:{port}/");
-            let reply = match failure {
-                Some(failure) => Reply::failure(failure),
-                None => Reply::page(501, "nginx/0.3.33", "<html><head><title>501</title></head></html>\n"),
-            };
-            visit.request(&flow, &url, ip, &reply);
+            match failure {
+                Some(failure) => visit.unsent_request(&flow, &url, ip, failure),
+                None => {
+                    let body = "<html><head><title>501</title></head></html>\n";
+                    visit.request(&flow, &url, ip, &Reply::page(501, "nginx/0.3.33", body));
+                }
+            }
         }
     }
     let web = [Address { ip: "149.154.167.99", asn: 62041, org: TELEGRAM }];
@@ -149,7 +151,7 @@ pub fn signal(trouble: bool, stream: &mut Stream) -> Run {
     Run { version: "0.2.5", input: None, target: "signal", keys, runtime_us }
 }
 
-/// facebook_messenger (ts-019). Trouble: the provider's resolver denies the names.
+/// facebook_messenger (ts-019). Trouble: the provider's resolver denies the names under facebook.com.
 pub fn facebook_messenger(trouble: bool, stream: &mut Stream) -> Run {
     const ROLES: &[(&str, &str)] = &[
         ("b_api", "b-api.facebook.com"),
@@ -163,15 +165,16 @@ pub fn facebook_messenger(trouble: bool, stream: &mut Stream) -> Run {
     let mut keys = json!({
         "agent": "redirect", "failed_operation": null, "failure": null,
         "facebook_dns_blocking": trouble, "facebook_tcp_blocking": false,
-        "facebook_stun_dns_consistent": !trouble, "facebook_stun_reachable": null,
+        "facebook_stun_dns_consistent": true, "facebook_stun_reachable": null,
     });
     let here = [Address { ip: "157.240.205.1", asn: 32934, org: META }];
     for (role, host) in ROLES {
-        let answer = if trouble { Answer::Failure("dns_nxdomain_error") } else { Answer::Addresses(&here) };
+        let denied = trouble && host.ends_with("facebook.com");
+        let answer = if denied { Answer::Failure("dns_nxdomain_error") } else { Answer::Addresses(&here) };
         visit.lookup(host, 0, answer, Answer::Addresses(&here));
-        keys[format!("facebook_{role}_dns_consistent")] = json!(!trouble);
-        keys[format!("facebook_{role}_reachable")] = if trouble { Value::Null } else { json!(true) };
-        if !trouble {
+        keys[format!("facebook_{role}_dns_consistent")] = json!(!denied);
+        keys[format!("facebook_{role}_reachable")] = if denied { Value::Null } else { json!(true) };
+        if !denied {
             visit.connect(here[0].ip, 443, None, false, true);
         }
     }

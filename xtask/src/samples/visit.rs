@@ -369,6 +369,13 @@ impl<'s> Visit<'s> {
         self.push_request(flow, url, host, reply, (t0, end), false);
     }
 
+    /// A request that was never sent, because the connection did not open. Probes record it with the
+    /// connection's failure; nothing on the HTTP layer happened.
+    pub fn unsent_request(&mut self, flow: &Flow, url: &str, host: &str, failure: &'static str) {
+        let now = seconds(self.clock_us);
+        self.push_request(flow, url, host, &Reply::failure(failure), (now, now), false);
+    }
+
     /// A request whose answer begins and does not end within ten seconds. `slow` answers trickle at some 130
     /// kbit/s (a policer of the kind described at https://censoredplanet.org/throttling); others freeze
     /// after some 16 KB (https://github.com/net4people/bbs/issues/490).

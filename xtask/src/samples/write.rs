@@ -69,15 +69,16 @@ fn flaws(files: &mut [SampleFile], samples: &[Sample]) {
     let odd = odd_types(&ours[ours.len() / 2].measurement);
     files[web[3]].1.extend_from_slice(line(&odd).as_bytes());
     files[web[3]].1.push(b'\n');
-    let last = line(&ours[ours.len() / 3].measurement);
+    let mut cut = ours[ours.len() / 3].measurement.clone();
+    cut["measurement_uid"] = Value::from(other_uid(&cut, "ee"));
+    let last = line(&cut);
     files[web[5]].1.extend_from_slice(&last.as_bytes()[..last.len() / 2]);
 }
 
 /// A measurement of which parts have types that they cannot have; the rest is readable.
 fn odd_types(measurement: &Value) -> Value {
     let mut odd = measurement.clone();
-    odd["measurement_uid"] =
-        Value::from(odd_uid(measurement["measurement_uid"].as_str().unwrap_or_default()));
+    odd["measurement_uid"] = Value::from(other_uid(measurement, "dd"));
     odd["report_id"] = Value::from("20250626T000000Z_webconnectivity_RU_0_n1_OddTypesOddTypes");
     odd["annotations"] = Value::from("none");
     odd["test_runtime"] = Value::from("fast");
@@ -86,9 +87,10 @@ fn odd_types(measurement: &Value) -> Value {
     odd
 }
 
-/// The uid of the measurement with wrong types.
-pub fn odd_uid(uid: &str) -> String {
-    format!("{}00000000000000dd", &uid[..uid.len().saturating_sub(16)])
+/// The uid of a flawed copy: as the original's, but for its end.
+fn other_uid(measurement: &Value, end: &str) -> String {
+    let uid = measurement["measurement_uid"].as_str().unwrap_or_default();
+    format!("{}{end:0>16}", &uid[..uid.len().saturating_sub(16)])
 }
 
 /// One line of JSON, keys sorted whatever features `serde_json` was built with.
@@ -128,7 +130,8 @@ fn put(value: &Value, out: &mut String) {
     }
 }
 
-/// The table of truth.
+/// The table of truth. Where two layers are both right, they stand with a blank between them, and so do their
+/// mechanisms; a mechanism below the one that is named is right too.
 pub fn truth(samples: &[Sample]) -> String {
     let mut text =
         "measurement_uid,test_name,country,network,target,interference,state,layer,mechanism,scenario\n"
