@@ -425,7 +425,8 @@ fn innocent_trouble() -> Vec<Series> {
     ]
 }
 
-/// Days on which the nettests without a test helper run everywhere: only then can other networks speak for them.
+/// Days on which the nettests without a test helper run everywhere: only then can other networks speak for
+/// them.
 const ROUNDS: &[u64] = &[9, 30];
 /// Networks without interference that take part.
 const OPEN: &[u32] = &[3320, 3209, 9198];
