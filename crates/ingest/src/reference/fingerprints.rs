@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use aho_corasick::AhoCorasick;
+use memchr::memmem;
 use okno_model::{Country, FingerprintInfo};
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::literals::Literals;
-use super::required_literal::{escape_braces, required_text};
+use super::literals::{Literals, is_ordinary};
+use super::required_literal::{escape_braces, required_text, sequence};
 use super::tables::{FingerprintRow, PatternType, scope};
 
 /// Bytes that a compiled expression may take.
@@ -32,18 +33,45 @@ pub(super) fn compile(pattern: &str) -> Option<Regex> {
 #[derive(Debug)]
 struct Expression {
     pattern: String,
+    /// the texts, when it is nothing but texts with `.*` between them
+    sequence: Vec<memmem::Finder<'static>>,
     index: u32,
     compiled: OnceLock<Option<Regex>>,
 }
 
 impl Expression {
     fn new(row: &FingerprintRow, index: u32) -> Self {
-        Self { pattern: row.pattern.clone(), index, compiled: OnceLock::new() }
+        let texts = sequence(&row.pattern).unwrap_or_default();
+        let sequence = texts.iter().map(|text| memmem::Finder::new(text).into_owned()).collect();
+        Self { pattern: row.pattern.clone(), sequence, index, compiled: OnceLock::new() }
     }
 
     fn is_match(&self, text: &[u8]) -> bool {
+        if let Some(answer) = self.is_sequence_in(text) {
+            return answer;
+        }
         self.compiled.get_or_init(|| compile(&self.pattern)).as_ref().is_some_and(|r| r.is_match(text))
     }
+
+    /// Looks for the texts one after the other; `None` when only the expression itself can tell: it is
+    /// more than texts, or there are bytes between them that `.` does not match.
+    fn is_sequence_in(&self, text: &[u8]) -> Option<bool> {
+        let mut span: Option<(usize, usize)> = None;
+        for finder in &self.sequence {
+            let (first, from) = span.unwrap_or((usize::MAX, 0));
+            let Some(found) = finder.find(&text[from..]) else { return Some(false) };
+            let start = from + found;
+            span = Some((first.min(start), start + finder.needle().len()));
+        }
+        let (start, end) = span?;
+        std::str::from_utf8(&text[start..end]).is_ok().then_some(true)
+    }
+}
+
+/// The text of an expression to search bodies for: the longest that is not ordinary.
+fn telling_text(pattern: &str) -> Option<String> {
+    let texts = sequence(pattern).or_else(|| required_text(pattern).map(|text| vec![text]))?;
+    texts.into_iter().max_by_key(|text| (!is_ordinary(text), text.len()))
 }
 
 /// What a text found in a body leads to.
@@ -81,7 +109,7 @@ impl Bodies {
                 PatternType::Regexp => {
                     let number = u32::try_from(bodies.expressions.len()).unwrap_or(u32::MAX);
                     bodies.expressions.push(Expression::new(row, index));
-                    match required_text(&row.pattern) {
+                    match telling_text(&row.pattern) {
                         Some(text) => {
                             texts.entry(text.into_bytes()).or_default().push(Consequence::Try(number));
                         }
@@ -388,6 +416,29 @@ mod tests {
         assert!(dns("110.10.34.35").is_empty());
         assert!(dns("10.10.34.355").is_empty());
         assert_eq!((fingerprints.http_infos().count(), fingerprints.dns_infos().count()), (0, 1));
+    }
+
+    #[test]
+    fn texts_with_gaps_match_exactly_where_the_expression_does() {
+        let bodies: [&[u8]; 8] = [
+            b"ab cd ef",
+            b"cd ab ef",
+            b"abcdef",
+            b"ab\xffcd ef",
+            b"ab\xff ab cd\nef",
+            b"ab cd\xffef ab cd ef",
+            "ab\u{fffd}cd\u{fffd}ef".as_bytes(),
+            b"",
+        ];
+        for pattern in ["ab.*cd.*ef", "ab.*ef", ".*cd", "ab.*ab", "\u{fffd}.*\u{fffd}", "a.*b.*\\."] {
+            let regex = compile(pattern).unwrap();
+            let fingerprints =
+                Fingerprints::build(vec![row("r", "body", PatternType::Regexp, pattern)], Vec::new());
+            for body in bodies {
+                let found = !ids(&fingerprints, |f, hits| f.match_body(body, hits)).is_empty();
+                assert_eq!(found, regex.is_match(body), "{pattern} {body:?}");
+            }
+        }
     }
 
     #[test]

@@ -33,13 +33,18 @@ const ORDINARY: &str = "<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0 Transition
     .min.js\"></script><script>window.document.location.getElementById(function(){var return false;});</script>\
     <style>body{margin:0;padding:0;font-family:Arial,Helvetica,sans-serif;font-size:12px;color:#000000;\
     background-color:#ffffff;text-align:center;width:100%;height:auto;display:none;border:0;}</style></head>\
-    <body class=\"container\" id=\"content\"><div class=\"header\"><div id=\"main\" style=\"<span class=\"<p>\
+    <body class=\"container\" id=\"content\"><div class=\"header\"><div id=\"main\" style=\"<span class=\"<span style=\"<p>\
     <a href=\"/index.html\" target=\"_blank\" title=\"<img src=\"/images/logo.png\" alt=\"\" width=\"1\" \
-    height=\"1\" border=\"0\"/></a></li><li class=\"menu-item\"><ul><h1></h1><h2></h2><br/><br />&nbsp;&copy; \
+    height=\"1\" border=\"0\"/></a></li><li class=\"menu-item\"><ul><h1></h1><h2></h2><br><br><br/><br />&nbsp;&copy; \
     <table cellpadding=\"0\" cellspacing=\"0\"><tr><td align=\"left\" valign=\"top\"></td></tr></table>\
     <input type=\"hidden\" name=\"<form action=\" method=\"post\"></form></span></p></div></div></body></html> \
     .com/ https://www. .org/ the and for you this that with are not from have page site your error found request \
     access has been blocked website Copyright All rights reserved. Please contact ";
+
+/// Whether a text stands in ordinary pages, so that finding it says little.
+pub(super) fn is_ordinary(text: &str) -> bool {
+    ORDINARY.contains(text)
+}
 
 /// A place where a text may stand: the block is the text's bytes from `offset` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -46,6 +46,15 @@ pub(super) fn plain_text(pattern: &str) -> Option<String> {
     pieces.into_iter().map(|piece| if let Piece::Char(c) = piece { Some(c) } else { None }).collect()
 }
 
+/// The texts of an expression that is nothing but texts with `.*` between them. Such an expression
+/// matches wherever the texts follow each other, as long as what lies between is text (UTF-8) too.
+pub(super) fn sequence(pattern: &str) -> Option<Vec<String>> {
+    // An escaped dot, a class or a group that is cut apart here leaves parts that are no plain text.
+    let parts = pattern.split(".*").filter(|part| !part.is_empty());
+    let texts = parts.map(plain_text).collect::<Option<Vec<String>>>()?;
+    (!texts.is_empty()).then_some(texts)
+}
+
 /// Escapes each `{` that begins no counted repetition: RE2 and Python read it as itself (OONI's table
 /// has `{"msg":.*"id":`), the regex crate refuses it.
 pub(super) fn escape_braces(pattern: &str) -> String {
@@ -196,6 +205,18 @@ mod tests {
             for body in bodies.iter().filter(|b| regex.is_match(b.as_bytes())) {
                 assert!(text.as_ref().is_none_or(|t| body.contains(t.as_str())), "{pattern} {body}");
             }
+        }
+    }
+
+    #[test]
+    fn texts_with_gaps_are_told_from_every_other_expression() {
+        let texts = |pattern: &str| sequence(pattern).map(|texts| texts.join("|"));
+        assert_eq!(texts(r"URL .* Sp.*er Gate").as_deref(), Some("URL | Sp|er Gate"));
+        assert_eq!(texts(r"U\.S\..*Command").as_deref(), Some("U.S.|Command"));
+        assert_eq!(texts(r".*abc.*.*").as_deref(), Some("abc"));
+        for other in [r"a\.*b", r"a.*?b", r"(a.*b)", r"[.*]", r"a.b", r"a.*{2}b", r"a|b", r"a.*b+", ".*", ""]
+        {
+            assert_eq!(texts(other), None, "{other}");
         }
     }
 
