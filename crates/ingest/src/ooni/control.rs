@@ -11,6 +11,11 @@ use super::fields::{endpoint, outcome};
 use super::raw::{Outcome, Raw, RawControl};
 use crate::json::{Broken, Kind, RawValue, Reader};
 
+/// Most endpoints of one control that become rows.
+const MAX_ROWS: usize = 1_024;
+/// Most addresses of one control's lookup.
+const MAX_ADDRESSES: usize = 256;
+
 /// Reads a control object into rows; leaves `control_present` false when it holds none of a helper's parts.
 pub fn read<'a>(part: RawValue<'a>, raw: &mut Raw<'a>) {
     let mut reader = Reader::part(part);
@@ -60,8 +65,17 @@ fn dns<'a>(reader: &mut Reader<'a>, rows: &mut Vec<RawControl<'a>>) -> Result<()
             "failure" => ended = outcome(reader)?,
             "addrs" => {
                 if reader.enter_array()? {
+                    let mut count = 0;
                     while reader.next_element()? {
-                        addrs.extend(reader.take_str()?);
+                        count += 1;
+                        if count <= MAX_ADDRESSES {
+                            addrs.extend(reader.take_str()?);
+                            continue;
+                        }
+                        if count == MAX_ADDRESSES + 1 {
+                            reader.note(reader.offset(), RejectReason::TooMany);
+                        }
+                        reader.skip()?;
                     }
                 }
             }
@@ -70,7 +84,7 @@ fn dns<'a>(reader: &mut Reader<'a>, rows: &mut Vec<RawControl<'a>>) -> Result<()
     }
     let failure = ended.failure();
     let mut any = false;
-    for text in addrs.into_iter().take(256) {
+    for text in addrs {
         // Before 2018 helpers listed aliases among the addresses; those are no addresses.
         if let Some((ip, _)) = endpoint(text) {
             any = true;
@@ -123,9 +137,20 @@ fn endpoints<'a>(
             }
         }
         row.success = row.success.or(Some(row.failure.is_none()));
-        if rows.len() < 1024 {
+        if rows.len() < MAX_ROWS {
             rows.push(row);
+        } else if rows.len() == MAX_ROWS {
+            reader.note(at, RejectReason::TooMany);
+            return finish(reader);
         }
+    }
+    Ok(())
+}
+
+/// Passes over what is left of the object that was entered.
+fn finish(reader: &mut Reader<'_>) -> Result<(), Broken> {
+    while reader.next_key()?.is_some() {
+        reader.skip()?;
     }
     Ok(())
 }

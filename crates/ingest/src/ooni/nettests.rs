@@ -69,8 +69,20 @@ pub fn fixed_target(test: &str) -> Option<&'static str> {
 
 /// Whether a test asks a helper about its target.
 pub fn has_control(test: &str) -> bool {
-    test == "web_connectivity"
+    // http_requests compared with what it got through Tor (ts-001).
+    matches!(test, "web_connectivity" | "http_requests")
 }
+
+/// Whether a test's requests went through the tunnel that it tests (ts-015, ts-040 before 0.1).
+pub fn is_tunnelled(test: &str, raw: &Raw<'_>) -> bool {
+    match test {
+        "psiphon" | "torsf" | "vanilla_tor" | "openvpn" => true,
+        _ => raw.key_text("socksproxy").is_some_and(|proxy| !proxy.is_empty()),
+    }
+}
+
+/// Most statements of one measurement; its parts beyond that were noted when they were read.
+const MAX_STATEMENTS: usize = 4_096;
 
 /// The application rows of a measurement.
 pub fn statements<'a>(test: &str, raw: &Raw<'a>) -> Vec<AppRow<'a>> {
@@ -106,7 +118,7 @@ pub fn statements<'a>(test: &str, raw: &Raw<'a>) -> Vec<AppRow<'a>> {
         // A test with a failure of its own and nothing else that is known.
         _ => Vec::new(),
     };
-    rows.truncate(4096);
+    rows.truncate(MAX_STATEMENTS);
     rows
 }
 
@@ -191,15 +203,20 @@ fn each_object<'a>(
     let Some(Value::Raw(part)) = raw.key(key) else { return };
     let mut reader = Reader::part(*part);
     let mut run = || -> Result<(), Broken> {
+        let mut count = 0;
         if reader.peek()? == Kind::Array {
             reader.enter_array()?;
-            while reader.next_element()? {
+            while count < MAX_STATEMENTS && reader.next_element()? {
+                count += 1;
                 if reader.enter_object()? {
                     each(None, &mut reader)?;
                 }
             }
         } else if reader.enter_object()? {
-            while let Some(key) = reader.next_key()? {
+            while count < MAX_STATEMENTS
+                && let Some(key) = reader.next_key()?
+            {
+                count += 1;
                 if reader.enter_object()? {
                     each(Some(key), &mut reader)?;
                 }

@@ -34,6 +34,8 @@ const SHARED: [&str; 6] =
     ["queries", "tcp_connect", "tls_handshakes", "quic_handshakes", "requests", "network_events"];
 /// Longest part of a role that one key gives, in characters: a key may be anything.
 const MAX_STEP: usize = 80;
+/// Most parts of one container that are searched for shared structures.
+const MAX_NESTED: usize = 4_096;
 /// How deep `test_keys` is searched for shared structures.
 const MAX_SEARCH: u32 = 6;
 
@@ -598,9 +600,12 @@ impl Parser<'_, '_> {
             reader.enter_array()?;
             let mut index = 0;
             while reader.next_element()? {
-                if index < MAX_LIST {
+                if index < MAX_NESTED {
                     self.descend(reader, raw, &format!("{path}[{index}]"), depth + 1)?;
                 } else {
+                    if index == MAX_NESTED {
+                        reader.note(reader.offset(), RejectReason::TooMany);
+                    }
                     reader.skip()?;
                 }
                 index += 1;
@@ -614,10 +619,19 @@ impl Parser<'_, '_> {
             None
         };
         reader.enter_object()?;
+        let mut parts = 0;
         while let Some(key) = reader.next_key()? {
             if !self.shared(&key, reader, raw, role)? {
                 match reader.peek()? {
+                    Kind::Object | Kind::Array if parts >= MAX_NESTED => {
+                        if parts == MAX_NESTED {
+                            reader.note(reader.offset(), RejectReason::TooMany);
+                        }
+                        parts += 1;
+                        reader.skip()?;
+                    }
                     Kind::Object | Kind::Array => {
+                        parts += 1;
                         let step: String = key.chars().take(MAX_STEP).collect();
                         self.descend(reader, raw, &format!("{path}.{step}"), depth + 1)?;
                     }

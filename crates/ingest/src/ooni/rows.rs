@@ -31,9 +31,8 @@ pub fn observations<'a>(
     let links = chain::link(raw, &depths, &hosts);
     let frame = Frame { raw, measurement, reference, depths, hosts };
     let mut rows: Vec<Observation<'a>> = links.iter().map(|link| frame.row(link)).collect();
-    rows.extend(
-        nettests::statements(&measurement.test_name, raw).into_iter().map(|row| frame.statement(row)),
-    );
+    let statements = nettests::statements(&measurement.test_name, raw);
+    rows.extend(statements.into_iter().map(|row| frame.statement(row)));
     for (number, row) in rows.iter_mut().enumerate() {
         row.observation = u32::try_from(number).unwrap_or(u32::MAX);
     }
@@ -84,6 +83,10 @@ impl<'a> Frame<'_, 'a> {
         }
         if let Some(index) = link.request {
             self.request(&raw.requests[index], index, &mut row);
+            // What went through the tunnel under test says nothing of the probe's own network.
+            if row.role.is_none() && nettests::is_tunnelled(&self.measurement.test_name, raw) {
+                row.role = Some(Cow::Borrowed("tunnel"));
+            }
         }
         traffic::fill(raw, link, &mut row);
         row.start_utc = self.after(first);
@@ -133,7 +136,7 @@ impl<'a> Frame<'_, 'a> {
             Some(place) => Cow::Owned(short(&place.url, 1024)),
             None => Cow::Owned(short(url, 1024)),
         });
-        row.http_method = request.method.clone();
+        row.http_method = request.method.as_deref().map(|text| Cow::Owned(short(text, 16)));
         row.http_failure = request.outcome.failure();
         row.http_status = request.status;
         if let Some(body) = &request.body {
