@@ -201,6 +201,12 @@ impl Lake {
         Ok(())
     }
 
+    /// Sets how many keys are held, for tests.
+    #[cfg(test)]
+    pub(crate) fn hold_keys(&mut self, max: u64) {
+        self.keys_max = max;
+    }
+
     fn without_duplicates(&self, done: SegmentDone, seen: &KeySet) -> Result<SegmentDone> {
         let tmp = self.dir.join("tmp").join(format!("{}.distinct", done.id));
         let writer = SegmentWriter::begin_in(&self.disk, tmp, &done.id, &done.stamp)?;

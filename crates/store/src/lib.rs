@@ -36,6 +36,7 @@
 //! # }
 //! ```
 
+mod answer;
 mod batch;
 mod disk;
 mod error;
@@ -49,7 +50,12 @@ mod read;
 mod rewrite;
 mod rows;
 mod segment;
+mod sql;
+mod table_files;
+#[cfg(test)]
+mod tests;
 
+pub use answer::{Answer, Format};
 pub use batch::{BatchBuilder, RowBatch};
 pub use error::{Result, StoreError};
 pub use lake::Lake;
@@ -58,3 +64,4 @@ pub use month::Month;
 pub use plan::{DuplicateSource, Plan, PlannedSegment, SourceId};
 pub use read::{Projection, StoredFacts};
 pub use segment::{SegmentDone, SegmentWriter};
+pub use sql::Session;

@@ -88,10 +88,10 @@ impl TableWriter {
     }
 
     /// Ends the file and waits until it is on the disk; returns its rows and bytes.
-    pub(crate) fn finish(self) -> Result<(u64, u64)> {
-        let path = self.writer.inner().path().to_owned();
-        let mut file = self.writer.into_inner().map_err(|e| StoreError::parquet("write", &path, &e))?;
-        Ok((self.rows, file.sync()?))
+    pub(crate) fn finish(mut self) -> Result<(u64, u64)> {
+        let outcome = self.writer.finish();
+        outcome.map_err(|e| StoreError::parquet("write", self.writer.inner().path(), &e))?;
+        Ok((self.rows, self.writer.inner_mut().sync()?))
     }
 }
 
