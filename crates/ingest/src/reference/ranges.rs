@@ -1,8 +1,8 @@
 //! Address ranges as sorted boundaries: one start and one value each, 0 where nothing is known.
 //!
 //! Ends are not stored: a range ends where the next begins, and a gap is a range with value 0.
-//! Neighbours with the same value are joined. A small index (every 32nd start) keeps a search inside
-//! the first cache levels.
+//! Neighbours with the same value are joined. An index by the first bits leaves a
+//! search few places to look at.
 
 /// One range of an input table, both ends inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,10 +27,29 @@ pub(super) trait Key: Copy + Ord + std::fmt::Debug {
     fn wide(self) -> u128;
     /// From the widest number; `None` when too large.
     fn narrow(number: u128) -> Option<Self>;
+    /// The bucket of the index that the address falls into, at most [`BUCKETS`] - 1; never lower for a
+    /// higher address.
+    fn bucket(self) -> usize;
+}
+
+/// Buckets of the index: as many as IPv4 has /16.
+const BUCKETS: usize = 1 << 16;
+
+/// First 32 bits of 2000::/3, of which global addresses come (RFC 4291 section 2.4), and the number of
+/// bits that one bucket leaves open: 2000:: to 2fff:: in buckets of a /20.
+const GLOBAL_V6: u32 = 0x2000_0000;
+const V6_BUCKET_BITS: u32 = 12;
+
+fn bucket_v4(key: u32) -> usize {
+    (key >> 16) as usize
+}
+
+fn bucket_v6(key: u128) -> usize {
+    (((key >> 96) as u32).saturating_sub(GLOBAL_V6) >> V6_BUCKET_BITS).min(BUCKETS as u32 - 1) as usize
 }
 
 macro_rules! key {
-    ($ty:ty) => {
+    ($ty:ty, $bucket:ident) => {
         impl Key for $ty {
             fn next(self) -> Option<Self> {
                 self.checked_add(1)
@@ -50,21 +69,23 @@ macro_rules! key {
             fn narrow(number: u128) -> Option<Self> {
                 number.try_into().ok()
             }
+            #[inline]
+            fn bucket(self) -> usize {
+                $bucket(self)
+            }
         }
     };
 }
-key!(u32);
-key!(u128);
-
-/// Every how many starts the index holds one.
-const STEP: usize = 32;
+key!(u32, bucket_v4);
+key!(u128, bucket_v6);
 
 /// Sorted, disjoint ranges with a value each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ranges<K> {
     starts: Vec<K>,
     values: Vec<u32>,
-    index: Vec<K>,
+    /// how many starts lie in lower buckets than each, and in all; empty without starts
+    index: Vec<u32>,
 }
 
 impl<K: Key> Ranges<K> {
@@ -108,16 +129,30 @@ impl<K: Key> Ranges<K> {
     }
 
     fn reindex(&mut self) {
-        self.index = self.starts.iter().copied().step_by(STEP).collect();
+        if self.starts.is_empty() {
+            return;
+        }
+        let mut index = vec![0u32; BUCKETS + 1];
+        for start in &self.starts {
+            index[start.bucket() + 1] += 1;
+        }
+        let mut before = 0;
+        for count in &mut index {
+            before += *count;
+            *count = before;
+        }
+        self.index = index;
     }
 
     /// The value of an address; 0 where nothing is known.
     pub fn value(&self, key: K) -> u32 {
-        let block = self.index.partition_point(|start| *start <= key);
-        let Some(first) = block.checked_sub(1).map(|b| b * STEP) else { return 0 };
-        let last = (first + STEP).min(self.starts.len());
-        let within = self.starts[first..last].partition_point(|start| *start <= key);
-        self.values[first + within - 1]
+        let bucket = key.bucket();
+        let (Some(&first), Some(&last)) = (self.index.get(bucket), self.index.get(bucket + 1)) else {
+            return 0;
+        };
+        let within = &self.starts[first as usize..last as usize];
+        let before = first as usize + within.partition_point(|start| *start <= key);
+        before.checked_sub(1).map_or(0, |place| self.values[place])
     }
 
     pub fn is_empty(&self) -> bool {
@@ -135,7 +170,7 @@ impl<K: Key> Ranges<K> {
 
     /// Bytes held in memory.
     pub fn size_bytes(&self) -> usize {
-        (self.starts.len() + self.index.len()) * size_of::<K>() + self.values.len() * 4
+        self.starts.len() * size_of::<K>() + (self.values.len() + self.index.len()) * 4
     }
 
     /// Pours count, start distances and values. A distance is its number of trailing zero bits (most
@@ -248,6 +283,16 @@ mod tests {
         assert_eq!((ranges.value(u32::MAX), ranges.value(u32::MAX - 2), overlapping), (7, 0, 1));
     }
 
+    /// The same pattern spread over the whole of IPv6, so that all buckets occur, the first and last too.
+    fn rows_v6(ranges: &Ranges<u32>) -> (Vec<Row<u128>>, Ranges<u128>) {
+        let wide = |key: u32| u128::from(key) << 104 | u128::from(key);
+        let rows: Vec<_> = ranges
+            .rows(u32::MAX)
+            .map(|row| Row { start: wide(row.start), end: wide(row.end), value: row.value })
+            .collect();
+        (rows.clone(), Ranges::build(rows).0)
+    }
+
     #[test]
     fn search_agrees_with_a_linear_scan_and_survives_writing() {
         let mut state = 7u64;
@@ -272,6 +317,13 @@ mod tests {
             let key = next();
             let linear = ranges.starts.iter().rposition(|s| *s <= key).map_or(0, |i| ranges.values[i]);
             assert_eq!(back.value(key), linear);
+        }
+        let wide = rows_v6(&ranges);
+        for row in &wide.0 {
+            for key in [row.start, row.end, row.start.wrapping_sub(1), row.end.wrapping_add(1)] {
+                let linear = wide.1.starts.iter().rposition(|s| *s <= key).map_or(0, |i| wide.1.values[i]);
+                assert_eq!(wide.1.value(key), linear);
+            }
         }
         for cut in 0..bytes.len().min(600) {
             assert!(Ranges::<u32>::read(&mut &bytes[..cut]).is_none());
