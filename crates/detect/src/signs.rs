@@ -54,7 +54,7 @@ signs! {
     DnsRefused = "dns.refused", "it said REFUSED";
     DnsServfail = "dns.servfail", "it said SERVFAIL or gave another error";
     DnsTimeout = "dns.timeout", "it did not answer";
-    DnsLocal = "dns.local", "the probe's own machine or network failed the lookup";
+    DnsLocal = "dns.local", "the probe's own machine or network failed the lookup, or the failure has no name";
     DnsOnlyAaaa = "dns.only_aaaa", "only IPv6 addresses were asked for, and the helper knows only IPv4 ones";
     DnsBogon = "dns.bogon", "every address in the answer is private, reserved or otherwise not public";
     DnsBogonZero = "dns.bogon_zero", "the bogon is 0.0.0.0, :: or loopback, as home filters and hosts files answer";
@@ -169,6 +169,7 @@ signs! {
     HttpFinalDiffers = "http.final_differs", "the last answer of the chain differs from the helper's page in every compared respect";
     HttpSame = "http.same", "same status as the helper, and length, title or uncommon headers match (ts-017)";
     HttpDiff = "http.diff", "the helper got a page; length, title and uncommon headers all differ, and nothing was cut off (ts-017)";
+    HttpReached = "http.reached", "a connection to the host is recorded, and for https a handshake: the request was sent";
     HttpStatusOk = "http.status_ok", "the status is 2xx";
     HttpStatusRefused = "http.status_refused", "the status is 4xx or 5xx while the helper's was not";
     HttpStatusSame = "http.status_same", "the helper got the same status";

@@ -112,3 +112,32 @@ fn odd_measurements_of_the_archive_are_judged_without_a_panic_and_by_the_taxonom
         println!("{count:5} {line}");
     }
 }
+
+#[test]
+fn the_v5_rules_find_and_miss_on_the_emulators_scenarios_what_v5_does() {
+    let (Some(truth), Some(path)) = (truth(), shared("ooni-qa/qa.jsonl.gz")) else { return };
+    let mut missed = Vec::new();
+    let mut false_alarms = Vec::new();
+    each(&path, &Reference::empty(), &Ruleset::ooni_v5(), |uid, verdicts| {
+        let (scenario, layers) = &truth[uid];
+        match (layers.is_empty(), sum_up(verdicts).anomaly) {
+            (true, true) => false_alarms.push(scenario.clone()),
+            (false, false) => missed.push(scenario.clone()),
+            _ => {}
+        }
+    });
+    missed.sort();
+    false_alarms.sort();
+    // The misses and false alarms that were measured of v5 itself on these scenarios.
+    assert_eq!(
+        missed,
+        [
+            "dnsHijackingToProxyWithHTTPURL",
+            "httpBlockingConnectionReset",
+            "httpDiffWithConsistentDNS",
+            "redirectWithConsistentDNSAndThenNXDOMAIN",
+            "throttlingWithHTTPS"
+        ]
+    );
+    assert_eq!(false_alarms, ["controlFailureWithSuccessfulHTTPWebsite", "idnaWithoutCensorshipLowercase"]);
+}

@@ -182,6 +182,13 @@ fn served_signs<'f, 'a>(
             }
         }
     }
+    // Before web_connectivity 0.5 requests carry no address: they went to what the system resolver gave.
+    for row in
+        view.unit.rows.iter().filter(|row| row.ip.is_none() && row.http_status.is_some() && row.classic)
+    {
+        signs.add_if(page::is_authenticated(row), Sign::DnsValidated);
+        signs.add_if(page::compare(row, scene.control_page) == page::Likeness::Same, Sign::DnsContentSame);
+    }
     let valid_elsewhere = scene.facts.controls.iter().any(|control| {
         control.kind == "tls"
             && worked(control)
@@ -211,7 +218,7 @@ fn failure_signs<'f, 'a>(
         (_, FailureKind::NxDomain) => Sign::DnsNxDomain,
         (_, FailureKind::NoAnswer) => Sign::DnsNoAnswer,
         (_, FailureKind::Timeout) => Sign::DnsTimeout,
-        (_, FailureKind::Local | FailureKind::Unreachable) => Sign::DnsLocal,
+        (_, FailureKind::Local | FailureKind::Unreachable | FailureKind::Unknown) => Sign::DnsLocal,
         _ => Sign::DnsServfail,
     });
     let only_aaaa = lookups.all().all(|row| row.dns_query_type.as_deref() == Some("AAAA"));

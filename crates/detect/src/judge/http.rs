@@ -111,6 +111,13 @@ fn failure_signs(view: &View<'_, '_, '_>, row: &Observation<'_>, signs: &mut Sig
         Some(FailureKind::Eof) => Sign::HttpEof,
         _ => Sign::HttpOtherFailure,
     });
+    // A request without a chain of its own failed at a stage that nobody wrote down.
+    let reached = view.unit.rows.iter().any(|other| {
+        other.tcp_success == Some(true)
+            && (row.ip.is_none() || other.ip == row.ip)
+            && (!page::is_encrypted(row) || (other.tls_success == Some(true) && !facts::is_quic(other)))
+    });
+    signs.add_if(reached || row.http_status.is_some(), Sign::HttpReached);
     let kind = cut(row.http_failure);
     let same_cut = kind.is_some()
         && row.http_status.is_none()

@@ -118,8 +118,11 @@ fn accuse<'f, 'a>(view: &View<'_, 'f, 'a>, row: &'f Observation<'a>, evidence: &
             signs.add_if(scene.tally(votes::tls_address(ip)).worked >= enough, Sign::TlsOtherNameBaseline);
         }
     }
-    let without_ech =
-        view.unit.rows.iter().any(|other| other.tls_ech.is_none() && other.tls_success == Some(true));
+    // The outer name of ECH is another host, so the whole measurement is looked through.
+    let without_ech = row.tls_ech.is_some()
+        && scene.facts.observations.iter().any(|other| {
+            other.tls_ech.is_none() && is_hello(other) && other.ip.is_some() && other.ip == row.ip
+        });
     signs.add_if(without_ech, Sign::TlsEch);
     if let Some(name) = server_name(row) {
         scene.add_baseline(signs, votes::tls(name), Sign::TlsBaselineOk, Sign::TlsBaselineFails);
