@@ -1,6 +1,8 @@
 //! Reference data end to end: packages in, directory out, the same answers from both; and the real
 //! tables where they are present.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -178,6 +180,16 @@ fn a_damaged_import_is_refused_and_names_the_file() {
 }
 
 #[test]
+fn a_list_without_date_is_older_than_any_with_one() {
+    let scratch = Scratch::new("undated");
+    scratch.write("raw/zz.csv", b"url,category_code\nhttp://example.org/,UNDATED\n");
+    scratch.write("raw/aa-20150101.csv", b"url,category_code\nhttp://example.org/,DATED\n");
+    let reference = Reference::load(&scratch.path("raw")).unwrap();
+    assert_eq!(reference.tables().len(), 2);
+    assert_eq!(reference.test_lists.category("example.org"), Some("DATED"));
+}
+
+#[test]
 fn nothing_recognised_and_nothing_there_are_told_apart() {
     let scratch = Scratch::new("nothing");
     scratch.write("raw/notes.txt", b"nothing here");
@@ -255,4 +267,77 @@ fn the_real_tables_are_read_whole_and_imported_alike() {
     assert_eq!(google.unwrap().asn, Asn(15169));
     assert!(reference.networks.size_bytes() < 60 << 20, "{}", reference.networks.size_bytes());
     assert!(reference.missing().is_empty());
+}
+
+/// A row of OONI's HTTP table: name, place, pattern type, pattern.
+fn ooni_rows(table: &Path) -> Vec<[String; 4]> {
+    let mut reader = csv::Reader::from_path(table).unwrap();
+    let rows = reader.records().map(|row| row.unwrap());
+    rows.map(|row| [0, 3, 4, 5].map(|column| row[column].to_owned())).collect()
+}
+
+/// What each row's documented meaning gives for a body, one row after the other.
+fn naive(rows: &[[String; 4]], body: &[u8]) -> Vec<String> {
+    let is_match = |kind: &str, pattern: &str| match kind {
+        "full" => body == pattern.as_bytes(),
+        "prefix" => body.starts_with(pattern.as_bytes()),
+        "contains" => memchr::memmem::find(body, pattern.as_bytes()).is_some(),
+        // `{"msg":` is itself in Python and RE2.
+        _ => {
+            regex::bytes::Regex::new(&format!("(?s){}", pattern.replace('{', "\\{"))).unwrap().is_match(body)
+        }
+    };
+    let rows = rows.iter().filter(|row| row[1] == "body");
+    let mut names: Vec<String> =
+        rows.filter(|row| is_match(&row[2], &row[3])).map(|row| row[0].clone()).collect();
+    names.sort();
+    names
+}
+
+fn hits(reference: &Reference, body: &[u8]) -> Vec<String> {
+    let mut hits = Vec::new();
+    reference.fingerprints.match_body(body, &mut hits);
+    let mut names: Vec<String> =
+        hits.iter().map(|hit| reference.fingerprints.info(*hit).id.clone()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn real_bodies_match_the_same_fingerprints_as_a_search_for_each() {
+    let Some(shared) = shared() else { return };
+    let table = shared.join("fingerprints/ooni-fingerprints_http.csv");
+    let reference = Reference::load(&table).unwrap();
+    let rows = ooni_rows(&table);
+    let file =
+        fs::File::open(shared.join("ooni-raw/s3/2021081715_US_webconnectivity.n0.0.jsonl.gz")).unwrap();
+    let lines = std::io::BufReader::new(flate2::read::MultiGzDecoder::new(file));
+    let mut compared = 0;
+    for line in std::io::BufRead::lines(lines).map_while(Result::ok).take(12) {
+        let measurement: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let requests = measurement["test_keys"]["requests"].as_array();
+        for body in requests.into_iter().flatten().filter_map(|r| r["response"]["body"].as_str()) {
+            assert_eq!(hits(&reference, body.as_bytes()), naive(&rows, body.as_bytes()));
+            compared += 1;
+        }
+    }
+    assert!(compared > 5);
+}
+
+#[test]
+fn every_real_fingerprint_is_found_at_every_alignment_and_nothing_else_is() {
+    let Some(shared) = shared() else { return };
+    let table = shared.join("fingerprints/ooni-fingerprints_http.csv");
+    let reference = Reference::load(&table).unwrap();
+    let rows = ooni_rows(&table);
+    for (number, row) in rows.iter().filter(|row| row[1] == "body" && row[2] == "contains").enumerate() {
+        for before in 0..9 {
+            let body = [&vec![b'~'; before][..], row[3].as_bytes(), &b"~~~~"[..number % 5]].concat();
+            let found = hits(&reference, &body);
+            assert!(found.contains(&row[0]), "{} after {before}", row[0]);
+            if before == number % 9 {
+                assert_eq!(found, naive(&rows, &body), "{}", row[0]);
+            }
+        }
+    }
 }

@@ -294,7 +294,7 @@ impl Costs {
     fn of(texts: &[Vec<u8>]) -> Self {
         let (mut eights, mut fours) = (Vec::new(), Vec::new());
         for text in texts.iter().map(Vec::as_slice).chain([ORDINARY.as_bytes()]) {
-            eights.extend(text.windows(8).map(|w| block_of(w)));
+            eights.extend(text.windows(8).map(block_of));
             fours.extend(text.windows(4).map(|w| block_of(w) as u32));
         }
         eights.sort_unstable();

@@ -105,6 +105,11 @@ impl Table {
         Timestamp::parse(&self.entry.version).map_or(i64::MIN, Timestamp::day_index)
     }
 
+    /// The version where it is a date, which sorts after no date.
+    fn date(&self) -> &str {
+        if self.day() == i64::MIN { "" } else { &self.entry.version }
+    }
+
     fn key(&self) -> (TableKind, &str, &str) {
         (self.entry.kind, &self.entry.name, &self.entry.version)
     }
@@ -150,7 +155,7 @@ impl Reference {
         let mut countries: BTreeMap<(i64, u8, String), Vec<RangeTable>> = BTreeMap::new();
         let (mut adapted, mut others, mut lists) = (Vec::new(), Vec::new(), Vec::new());
         for table in tables {
-            let day = table.day();
+            let (day, date) = (table.day(), table.date().to_owned());
             let Table { entry, content } = table;
             match content {
                 Content::Networks(ranges) => networks.add_networks(day, ranges),
@@ -159,7 +164,7 @@ impl Reference {
                 }
                 Content::Fingerprints(rows) if entry.name.starts_with("ooni-") => adapted.extend(rows),
                 Content::Fingerprints(rows) => others.extend(rows),
-                Content::Hosts(hosts) => lists.push((entry.name, entry.version, hosts)),
+                Content::Hosts(hosts) => lists.push((entry.name, date, hosts)),
             }
         }
         for ((day, _, _), mut group) in countries {
@@ -321,16 +326,16 @@ fn raw_tables(paths: &[PathBuf]) -> Result<Vec<Table>, ReferenceError> {
     Ok(newest_lists(tables.into_values().collect()))
 }
 
-/// Of test lists and fingerprints one version each is in force: the youngest.
+/// Of each test list one version is in force: the youngest, and of several without date the last.
 fn newest_lists(tables: Vec<Table>) -> Vec<Table> {
-    let mut newest: BTreeMap<String, String> = BTreeMap::new();
+    let mut newest: BTreeMap<String, (String, String)> = BTreeMap::new();
+    let order = |t: &Table| (t.date().to_owned(), t.entry.version.clone());
     for table in tables.iter().filter(|t| t.entry.kind == TableKind::TestList) {
-        let version = newest.entry(table.entry.name.clone()).or_default();
-        if *version < table.entry.version {
-            version.clone_from(&table.entry.version);
-        }
+        let known = newest.entry(table.entry.name.clone()).or_default();
+        *known = order(table).max(std::mem::take(known));
     }
-    let in_force = |t: &Table| newest.get(&t.entry.name).is_none_or(|v| *v == t.entry.version);
+    let in_force =
+        |t: &Table| t.entry.kind != TableKind::TestList || newest.get(&t.entry.name) == Some(&order(t));
     tables.into_iter().filter(in_force).collect()
 }
 
