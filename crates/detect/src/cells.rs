@@ -246,7 +246,8 @@ impl CellBuilder {
             country,
             network,
             layer,
-            hour_utc: Timestamp::from_hour_index(hour),
+            // Times come from probes; the first hour of all time has no start that fits.
+            hour_utc: Timestamp::from_micros(hour.saturating_mul(3_600_000_000)),
             measurements: judged + insufficient,
             ok,
             down,

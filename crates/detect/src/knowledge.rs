@@ -1,9 +1,14 @@
 //! What is known from outside when facts are judged: whose page a fingerprint is.
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
 use okno_model::{FingerprintInfo, ReferenceStamp};
 
 use crate::hash::FixedState;
+
+/// What verdicts say when nothing was known.
+const NONE: &str = "none";
 
 /// Fingerprints by id and by DNS answer, and the versions of the tables they come from.
 #[derive(Clone, Debug, Default)]
@@ -27,12 +32,16 @@ impl Knowledge {
 
     /// Nothing known; verdicts say `none`.
     pub fn empty() -> Self {
-        Self { stamp: ReferenceStamp { text: "none".to_owned() }, ..Self::default() }
+        Self { stamp: ReferenceStamp { text: NONE.to_owned() }, ..Self::default() }
     }
 
     /// Versions of the tables.
     pub fn stamp(&self) -> &ReferenceStamp {
         &self.stamp
+    }
+
+    pub(crate) fn stamp_text(&self) -> Cow<'static, str> {
+        if self.stamp.text == NONE { Cow::Borrowed(NONE) } else { Cow::Owned(self.stamp.text.clone()) }
     }
 
     pub(crate) fn http(&self, id: &str) -> Option<&FingerprintInfo> {

@@ -5,6 +5,7 @@
 //! the meaning: rules that say "this may not be judged" stand before those that accuse.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use okno_model::{Layer, Mechanism, State};
 use serde::Deserialize;
@@ -183,7 +184,7 @@ impl Rule {
 pub struct Ruleset {
     name: String,
     version: u32,
-    stamp: String,
+    stamp: Cow<'static, str>,
     evaluator: Evaluator,
     limits: Limits,
     rules: Vec<Rule>,
@@ -228,12 +229,14 @@ struct RawRule {
 impl Ruleset {
     /// Okno's own rules.
     pub fn native() -> Self {
-        Self::read(NATIVE, Some(NATIVE)).expect("the embedded rules are tested")
+        static STAMP: OnceLock<String> = OnceLock::new();
+        Self::embedded(NATIVE, &STAMP)
     }
 
     /// OONI pipeline v5's rules, for comparison.
     pub fn ooni_v5() -> Self {
-        Self::read(OONI_V5, Some(OONI_V5)).expect("the embedded rules are tested")
+        static STAMP: OnceLock<String> = OnceLock::new();
+        Self::embedded(OONI_V5, &STAMP)
     }
 
     /// Reads a rule file.
@@ -257,7 +260,7 @@ impl Ruleset {
     }
 
     pub(crate) fn stamp_text(&self) -> Cow<'static, str> {
-        self.stamp.clone().into()
+        self.stamp.clone()
     }
 
     /// Every rule, in order.
@@ -273,6 +276,14 @@ impl Ruleset {
     /// The numbers it fixes.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// A ruleset of this file; its texts live as long as the program, so verdicts point to them.
+    fn embedded(text: &'static str, stamp: &'static OnceLock<String>) -> Self {
+        let mut rules = Self::read(text, Some(text)).expect("the embedded rules are tested");
+        let stamp = stamp.get_or_init(|| rules.stamp.clone().into_owned());
+        rules.stamp = Cow::Borrowed(stamp);
+        rules
     }
 
     fn read(text: &str, lasting: Option<&'static str>) -> Result<Self, RulesError> {
@@ -302,7 +313,7 @@ impl Ruleset {
             (start, rules.partition_point(|rule| rule.layer <= layer))
         });
         let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()));
-        let stamp = format!("{}@{} {}", file.name, file.version, &hash[..8]);
+        let stamp = Cow::Owned(format!("{}@{} {}", file.name, file.version, &hash[..8]));
         Ok(Self {
             name: file.name,
             version: file.version,
@@ -318,7 +329,8 @@ impl Ruleset {
         let (start, end) = self.by_layer[layer as usize];
         let mut decision = Decision { rule: None, fired: Signs::default(), count: 0 };
         for (offset, rule) in self.rules[start..end].iter().enumerate() {
-            if rule.fires(signs) {
+            // A rule that asks for nothing says what holds when no other rule fires.
+            if rule.fires(signs) && (decision.count == 0 || !rule.when.is_empty()) {
                 decision.fired.insert(start + offset);
                 decision.count += 1;
                 decision.rule = decision.rule.or(Some(rule));
@@ -333,8 +345,14 @@ impl Ruleset {
             None => Cow::Borrowed(""),
             Some(rule) if decision.count == 1 => rule.stable_id(),
             Some(_) => {
-                let ids: Vec<&str> = decision.fired.bits().map(|bit| self.rules[bit].id()).collect();
-                Cow::Owned(ids.join(" "))
+                let mut ids = String::with_capacity(24 * decision.count as usize);
+                for bit in decision.fired.bits() {
+                    if !ids.is_empty() {
+                        ids.push(' ');
+                    }
+                    ids.push_str(self.rules[bit].id());
+                }
+                Cow::Owned(ids)
             }
         }
     }
@@ -515,14 +533,22 @@ mod tests {
     fn the_first_rule_decides_and_all_that_fire_are_recorded() {
         let text = format!(
             "{HEAD}{}",
-            ["one", "two", "three"].map(|id| format!(
+            ["one", "two", "three", "rest"].map(|id| format!(
                 "[[rule]]\nid = \"{id}\"\nlayer = \"tls\"\ndoc = \"d\"\nsource = \"s\"\nwhen = [{}]\nstate = \"ok\"\nprobability = 1.0\n",
-                if id == "one" { "\"tls.reset\"" } else { "" }
+                match id {
+                    "one" => "\"tls.reset\"",
+                    "rest" => "",
+                    _ => "\"tls.ok\"",
+                }
             )).concat()
         );
         let rules = Ruleset::parse(&text).unwrap();
-        let decision = rules.decide(Layer::Tls, &Signs::default());
+        let mut signs = Signs::default();
+        signs.add(Sign::TlsOk);
+        let decision = rules.decide(Layer::Tls, &signs);
         assert_eq!(decision.rule.map(Rule::id), Some("two"));
         assert_eq!(rules.fired_ids(&decision), "two three");
+        let nothing = rules.decide(Layer::Tls, &Signs::default());
+        assert_eq!(rules.fired_ids(&nothing), "rest");
     }
 }

@@ -273,12 +273,20 @@ impl Signs {
         self.0.get(bit / 64).is_some_and(|word| word >> (bit % 64) & 1 == 1)
     }
 
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; WORDS]
+    }
+
     pub(crate) fn holds_all(&self, mask: &Self) -> bool {
-        self.0.iter().zip(mask.0).all(|(word, mask)| word & mask == mask)
+        // No early exit: four words fit into two vector registers.
+        let missing = |at: usize| mask.0[at] & !self.0[at];
+        missing(0) | missing(1) | missing(2) | missing(3) == 0
     }
 
     pub(crate) fn holds_any(&self, mask: &Self) -> bool {
-        self.0.iter().zip(mask.0).any(|(word, mask)| word & mask != 0)
+        let shared = |at: usize| mask.0[at] & self.0[at];
+        shared(0) | shared(1) | shared(2) | shared(3) != 0
     }
 
     pub(crate) fn bits(&self) -> impl Iterator<Item = usize> + '_ {

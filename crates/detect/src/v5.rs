@@ -206,7 +206,7 @@ fn verdict<'a>(judge: &Judge<'_>, facts: &Facts<'_, 'a>, layer: Layer, top: &Top
         rules_fired: judge.rules.fired_ids(&decision),
         witness_observation: top.row.map(|row| row.observation),
         ruleset: judge.rules.stamp_text(),
-        reference: judge.knowledge.stamp().text.clone().into(),
+        reference: judge.knowledge.stamp_text(),
         ..Verdict::default()
     }
 }

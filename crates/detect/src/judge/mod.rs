@@ -244,7 +244,7 @@ impl<'s, 'f, 'a> Scene<'s, 'f, 'a> {
             witness_observation: row.map(|row| row.observation),
             fingerprint: evidence.fingerprint.clone().map(Into::into),
             ruleset: rules.stamp_text(),
-            reference: self.judge.knowledge.stamp().text.clone().into(),
+            reference: self.judge.knowledge.stamp_text(),
         });
         mechanism
     }
