@@ -17,7 +17,9 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnPath;
 
 use crate::disk::{Disk, DiskFile};
@@ -114,6 +116,22 @@ pub(crate) fn open(
         builder = builder.with_projection(mask);
     }
     builder.with_batch_size(batch_rows).build().map_err(wrap)
+}
+
+/// The least and the greatest `start_utc` of a file, in microseconds; `None` when the file does not say.
+pub(crate) fn time_range(path: &Path) -> Result<Option<(i64, i64)>> {
+    let file = File::open(path).map_err(|e| StoreError::io("read", path, &e))?;
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&file);
+    let metadata = metadata.map_err(|e| StoreError::parquet("read", path, &e))?;
+    let mut range: Option<(i64, i64)> = None;
+    for group in metadata.row_groups() {
+        let column = group.columns().iter().find(|c| c.column_path().string() == "start_utc");
+        let Some(Statistics::Int64(times)) = column.and_then(|c| c.statistics()) else { return Ok(None) };
+        let (Some(least), Some(greatest)) = (times.min_opt(), times.max_opt()) else { return Ok(None) };
+        let (from, to) = range.unwrap_or((*least, *greatest));
+        range = Some((from.min(*least), to.max(*greatest)));
+    }
+    Ok(range)
 }
 
 /// Reads one batch; wraps the error with the file's name.

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, RecordBatch};
+use okno_detect::Facts;
 use okno_model::{Control, Measurement, Observation, Table, TableDoc};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
@@ -38,24 +39,13 @@ impl Projection {
     }
 }
 
-/// One measurement and what follows from it. The rows borrow from a window.
-#[derive(Clone, Copy, Debug)]
-pub struct StoredFacts<'r, 'w> {
-    /// the measurement
-    pub measurement: &'r Measurement<'w>,
-    /// its observations, by number
-    pub observations: &'r [Observation<'w>],
-    /// what its test helper saw
-    pub controls: &'r [Control<'w>],
-}
-
 impl Lake {
     /// Calls `visit` with every measurement of `month`, in plan order.
     pub fn for_each(
         &self,
         month: Month,
         projection: &Projection,
-        mut visit: impl FnMut(StoredFacts<'_, '_>),
+        mut visit: impl FnMut(Facts<'_, '_>),
     ) -> Result<()> {
         for segment in self.segments(month) {
             self.for_each_in(segment, month, projection, &mut visit)?;
@@ -69,7 +59,7 @@ impl Lake {
         segment: &SegmentEntry,
         month: Month,
         projection: &Projection,
-        visit: &mut impl FnMut(StoredFacts<'_, '_>),
+        visit: &mut impl FnMut(Facts<'_, '_>),
     ) -> Result<()> {
         let in_month = |f: &&FileEntry| f.table == FACTS[0] && f.month() == Some(month);
         for file in segment.files.iter().filter(in_month) {
@@ -95,7 +85,7 @@ struct Windows {
 }
 
 impl Windows {
-    fn visit_next(&mut self, visit: &mut impl FnMut(StoredFacts<'_, '_>)) -> Result<bool> {
+    fn visit_next(&mut self, visit: &mut impl FnMut(Facts<'_, '_>)) -> Result<bool> {
         let Some(batch) = self.measurements.next()? else { return Ok(false) };
         let Some(uids) = text_column(&batch, "measurement_uid") else { return Ok(false) };
         let observations = self.observations.rows_of(uids)?;
@@ -110,7 +100,7 @@ impl Windows {
             observation_rows.take(observations.counts[row], &mut of_observations);
             of_controls.clear();
             control_rows.take(controls.counts[row], &mut of_controls);
-            visit(StoredFacts {
+            visit(Facts {
                 measurement: &measurement,
                 observations: &of_observations,
                 controls: &of_controls,

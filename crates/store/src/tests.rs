@@ -183,7 +183,7 @@ fn names(snapshot: &BTreeMap<String, Vec<u8>>) -> Vec<&String> {
 fn rows(lake: &Lake) -> Vec<(String, usize, usize)> {
     let mut rows = Vec::new();
     for month in lake.manifest().months() {
-        let visit = |f: crate::StoredFacts<'_, '_>| {
+        let visit = |f: okno_detect::Facts<'_, '_>| {
             let uid = &f.measurement.measurement_uid;
             assert!(f.observations.iter().all(|o| o.measurement_uid == *uid));
             assert!(f.controls.iter().all(|c| c.measurement_uid == *uid));
