@@ -687,3 +687,34 @@ fn trap_42_a_resubmission_shows_by_its_id_or_by_its_content() {
         "the content is the same under any id"
     );
 }
+
+/// The words between backticks of a text.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_table_of_traps_has_a_row_for_each_and_names_tests_that_exist() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let table = std::fs::read_to_string(root.join("docs/traps.md")).expect("docs/traps.md is there");
+    let mut number = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #")) {
+        number += 1;
+        let cells: Vec<&str> = row.split(" | ").collect();
+        assert_eq!(cells[0].trim_start_matches("| "), number.to_string(), "{row}");
+        let mut file = "crates/ingest/tests/traps.rs";
+        let mut tests = 0;
+        for word in quoted(cells[3]) {
+            if word.ends_with(".rs") {
+                file = word;
+                continue;
+            }
+            tests += 1;
+            let text = std::fs::read_to_string(root.join(file)).unwrap_or_default();
+            assert!(text.contains(&format!("fn {word}()")), "trap {number}: {file} has no test {word}");
+            file = "crates/ingest/tests/traps.rs";
+        }
+        assert!(tests > 0, "trap {number} names no test");
+    }
+    assert_eq!(number, 42);
+}
