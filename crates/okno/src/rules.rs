@@ -1,0 +1,48 @@
+//! `okno rules`: the rules that verdicts come from, and the rulesets that `--rules` names.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use okno_detect::Ruleset;
+
+use crate::Unusable;
+use crate::cli::Rules;
+
+pub fn run(args: &Rules) -> Result<ExitCode> {
+    let rules = load(&args.rules)?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let rows: Vec<_> = rules
+            .rules()
+            .iter()
+            .map(|rule| {
+                serde_json::json!({
+                    "id": rule.id(), "layer": rule.layer().as_str(), "doc": rule.doc(), "source": rule.source(),
+                })
+            })
+            .collect();
+        let all = serde_json::json!({"ruleset": rules.stamp(), "rules": rows});
+        writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(out, "{} ({} rules, in the order in which they decide)", rules.stamp(), rules.rules().len())?;
+    for rule in rules.rules() {
+        writeln!(out, "\n{}  [{}]\n  {}\n  source: {}", rule.id(), rule.layer(), rule.doc(), rule.source())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The ruleset of that name, or in that file.
+pub fn load(name: &str) -> Result<Ruleset> {
+    match name {
+        "native" => Ok(Ruleset::native()),
+        "ooni-v5" => Ok(Ruleset::ooni_v5()),
+        path => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Unusable(format!("--rules {path}: neither native, ooni-v5 nor a readable file ({error})"))
+            })?;
+            Ruleset::parse(&text).with_context(|| path.to_owned())
+        }
+    }
+}
