@@ -29,7 +29,7 @@ pub(crate) enum Subject {
 }
 
 /// 16 bytes; the order of fields is the order of the sorted list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Vote {
     key: u64,
     network: u32,
@@ -49,7 +49,12 @@ pub struct BaselineBuilder {
     settled: usize,
     halvings: u32,
     dropped: u64,
+    /// votes pushed lately, by their hash: repetition is the rule, and skipping it spares most of the sorting
+    recent: Vec<Vote>,
 }
+
+/// Slots of the memory of recent votes, a power of two.
+const RECENT: usize = 8192;
 
 impl Default for BaselineBuilder {
     fn default() -> Self {
@@ -65,7 +70,7 @@ impl BaselineBuilder {
 
     /// Empty, keeping at most `cap` votes.
     pub fn with_cap(cap: usize) -> Self {
-        Self { votes: Vec::new(), cap: cap.max(1), settled: 0, halvings: 0, dropped: 0 }
+        Self { votes: Vec::new(), cap: cap.max(1), settled: 0, halvings: 0, dropped: 0, recent: Vec::new() }
     }
 
     /// Adds what one measurement says.
@@ -109,6 +114,14 @@ impl BaselineBuilder {
             self.dropped += 1;
             return;
         }
+        if self.recent.is_empty() {
+            self.recent = vec![Vote::default(); RECENT];
+        }
+        let slot = crate::hash::mix(vote.key, u64::from(vote.network)) as usize % RECENT;
+        if self.recent[slot] == vote {
+            return;
+        }
+        self.recent[slot] = vote;
         self.votes.push(vote);
         // Repetition is the rule, so the list is settled when it has grown by half, not at the cap.
         let grown = self.settled + (self.settled / 2).max(65_536).min(self.cap / 4 + 1024);

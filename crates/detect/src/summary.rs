@@ -38,11 +38,18 @@ pub struct Summary {
 }
 
 /// Sums the verdicts of one measurement up: the most alarming state, then the most probable, then the earlier
-/// hop and the lower layer.
+/// hop and the lower layer. It is `ok` only if its last step is: a name that resolves says nothing of a page
+/// that did not come, so there the last step's `insufficient` stands for all.
 pub fn sum_up(verdicts: &[Verdict<'_>]) -> Summary {
     let Some(worst) = verdicts.iter().reduce(|best, next| if is_worse(next, best) { next } else { best })
     else {
         return Summary::default();
+    };
+    let last =
+        verdicts.iter().max_by_key(|verdict| (verdict.layer == Layer::App, verdict.hop, verdict.layer));
+    let worst = match last {
+        Some(last) if worst.state == State::Ok && last.state == State::Insufficient => last,
+        _ => worst,
     };
     let anomaly = worst.state.is_interference() && worst.probability >= 0.5;
     // Only rules about pages and addresses of block pages carry a fingerprint into an accusation.
@@ -115,6 +122,16 @@ mod tests {
         assert_eq!(sum_up(&[]), Summary::default());
         let summary = sum_up(&[verdict(Layer::Dns, State::Insufficient, "", 0.5)]);
         assert_eq!((summary.anomaly, summary.blocking), (false, None));
+    }
+
+    #[test]
+    fn good_names_do_not_make_up_for_a_page_that_cannot_be_judged() {
+        let names = verdict(Layer::Dns, State::Ok, "", 0.97);
+        let page = verdict(Layer::Http, State::Insufficient, "", 0.5);
+        assert_eq!(sum_up(&[names.clone(), page]).state, State::Insufficient);
+        let (unsure, good) =
+            (verdict(Layer::Dns, State::Insufficient, "", 0.5), verdict(Layer::Http, State::Ok, "", 0.9));
+        assert_eq!(sum_up(&[unsure, good]).state, State::Ok);
     }
 
     #[test]

@@ -154,6 +154,9 @@ impl<'a> super::Scene<'_, '_, 'a> {
 
     /// Bytes came fast, then none at all: 8 to 64 KiB, whatever was still due.
     pub(super) fn is_frozen(&self, row: &Observation<'a>) -> bool {
+        if row.http_failure.is_none() {
+            return false;
+        }
         let bytes = row.rx_bytes.unwrap_or(0);
         let quick = row.rx_us.is_some_and(|us| us < self.limits().slow_us);
         let more = self.control_page.and_then(|page| page.http_body_bytes).is_some_and(|body| body > bytes);

@@ -181,17 +181,14 @@ fn server_name<'f>(row: &'f Observation<'_>) -> Option<&'f str> {
 /// How the bytes came in after the handshake.
 fn transfer<'f, 'a>(view: &View<'_, 'f, 'a>, evidence: &mut Evidence<'f, 'a>) {
     let scene = view.scene;
-    let large =
-        scene.control_page.and_then(|page| page.http_body_bytes).unwrap_or(0) >= scene.limits().large_bytes;
-    for row in
-        view.unit.rows.iter().copied().filter(|row| row.tls_success == Some(true) && page::is_encrypted(row))
-    {
+    for row in view.unit.rows.iter().copied().filter(|row| row.tls_success == Some(true)) {
         let (stalled, slow) = (scene.is_stalled(row), scene.is_slow(row));
-        if stalled || slow {
+        if (stalled || slow) && page::is_encrypted(row) {
+            let large = scene.control_page.and_then(|page| page.http_body_bytes).unwrap_or(0);
             let signs = &mut evidence.signs;
             signs.add_if(stalled, Sign::TlsStalledBody);
             signs.add_if(slow, Sign::TlsSlow);
-            signs.add_if(large, Sign::TransferLarge);
+            signs.add_if(large >= scene.limits().large_bytes, Sign::TransferLarge);
             signs.add_if(scene.is_frozen(row), Sign::TransferFrozen);
             evidence.row = Some(row);
             return;
