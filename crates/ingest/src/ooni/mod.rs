@@ -95,10 +95,11 @@ impl<'r> Extractor<'r> {
             }
             Ok(())
         };
-        if run().is_err() {
-            // What comes after the last whole element is one line more, which keeps what it can.
+        if run().is_err() || !reader.at_end() {
+            // What comes after the last whole element, or after the array, is one line more: it keeps what it can
+            // and says where it breaks.
             let from = found.last().map_or(mark + 1, |(offset, length)| offset + length);
-            let rest = inner[from..].trim_start_matches([',', ' ', '\t', '\r', '\n']).len();
+            let rest = inner[from..].trim_start_matches([',', ']', ' ', '\t', '\r', '\n']).len();
             found.push((inner.len() - rest, rest));
         }
         let lines = found.into_iter().zip(0u64..).map(|((offset, length), index)| Line {
