@@ -52,6 +52,8 @@ mod rewrite;
 mod rows;
 mod segment;
 mod sql;
+#[cfg(test)]
+mod sql_tests;
 mod table_files;
 #[cfg(test)]
 mod tests;

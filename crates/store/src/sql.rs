@@ -183,8 +183,12 @@ impl Session {
         let text = match error.find_root() {
             DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
                 SchemaError::FieldNotFound { field, valid_fields } => {
-                    let mut known: Vec<&str> = valid_fields.iter().map(|c| c.name.as_str()).collect();
-                    known.dedup();
+                    let mut known: Vec<&str> = Vec::new();
+                    for column in valid_fields {
+                        if !known.contains(&column.name.as_str()) {
+                            known.push(&column.name);
+                        }
+                    }
                     format!(
                         "{place}there is no column `{}`; there are: {}",
                         field.flat_name(),
@@ -197,7 +201,7 @@ impl Session {
                 "the query needs more than its {} MiB of memory; narrow it with WHERE month = '…', take fewer columns, or add LIMIT",
                 MEMORY_BYTES >> 20
             ),
-            DataFusionError::SQL(parser, _) => format!("{parser}").replace("sql parser error: ", ""),
+            DataFusionError::SQL(parser, _) => placed(&parser.to_string()),
             DataFusionError::IoError(e) => return StoreError::io("spill a query to", &self.spill, e),
             DataFusionError::Plan(text) => match unknown_table(text) {
                 Some(name) => format!("{place}there is no table `{name}`; there are: {}", known_tables()),
@@ -235,6 +239,15 @@ fn is_reading_ast(ast: &Ast) -> bool {
 
 fn first_words(sql: &str) -> String {
     sql.split_whitespace().take(2).collect::<Vec<_>>().join(" ").chars().take(40).collect()
+}
+
+/// The parser's words with the place in front: it writes `sql parser error: … at Line: 1, Column: 2`.
+fn placed(text: &str) -> String {
+    let text = text.strip_prefix("sql parser error: ").unwrap_or(text);
+    match text.rsplit_once(" at Line: ").and_then(|(what, at)| Some((what, at.split_once(", Column: ")?))) {
+        Some((what, (line, column))) => format!("line {line}, column {column}: {what}"),
+        None => text.to_owned(),
+    }
 }
 
 fn unknown_table(text: &str) -> Option<&str> {

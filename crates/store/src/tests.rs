@@ -57,6 +57,12 @@ fn followers(m: &Measurement<'_>, number: u32) -> (Vec<Observation<'static>>, Ve
         observation: n,
         start_utc: m.start_utc,
         hostname: Some(format!("host-{number}.example").into()),
+        classic: true,
+        dns_lookup: Some(n),
+        dns_engine: Some("system".into()),
+        ip: Some(format!("203.0.113.{n}").into()),
+        port: Some(443),
+        tcp_success: Some(number % 7 != 0),
         ..Observation::default()
     };
     let control = |n: u32| Control {
@@ -431,4 +437,79 @@ fn a_lake_of_another_format_is_refused_by_name() {
     assert_eq!(error, StoreError::Format { path: dir.0.clone(), found: 99, known: 1 });
     std::fs::remove_dir_all(&dir.0).unwrap();
     assert!(matches!(Lake::open_read(&dir.0), Err(StoreError::NoLake { .. })));
+}
+
+fn judge_on(dir: &Path, disk: Disk, threads: usize) -> Result<crate::Judged> {
+    let mut lake = Lake::open_on(dir.to_owned(), disk)?;
+    let (rules, knowledge) = (okno_detect::Ruleset::native(), okno_detect::Knowledge::empty());
+    crate::judge(&mut lake, &rules, &knowledge, threads, &|_| {})
+}
+
+fn unflushed() -> Disk {
+    Disk::watched(Arc::new(|_, _| Ok(())))
+}
+
+#[test]
+fn verdicts_are_the_same_bytes_for_any_number_of_threads() {
+    let one = Dir::new("threads-1");
+    observe(&one.0, &world()).unwrap();
+    let judged = judge_on(&one.0, unflushed(), 1).unwrap();
+    assert_eq!((judged.months_judged, judged.months_kept, judged.measurements), (4, 0, 172));
+    assert!(judged.verdicts > 100 && judged.cells > 100, "{judged:?}");
+    let expected = snapshot(&one.0);
+    for threads in [2, 3, 8] {
+        let many = Dir::new(&format!("threads-{threads}"));
+        observe(&many.0, &world()).unwrap();
+        judge_on(&many.0, unflushed(), threads).unwrap();
+        assert_eq!(names(&snapshot(&many.0)), names(&expected), "{threads} threads");
+        assert!(snapshot(&many.0) == expected, "{threads} threads");
+    }
+}
+
+#[test]
+fn months_that_did_not_change_are_left_alone_and_neighbours_of_changed_ones_are_not() {
+    let dir = Dir::new("kept");
+    observe(&dir.0, &[input("a", 0..3, 2 * MIB), input("c", 300..303, 2 * MIB)]).unwrap();
+    judge_on(&dir.0, unflushed(), 2).unwrap();
+    let before = snapshot(&dir.0);
+    let again = judge_on(&dir.0, unflushed(), 2).unwrap();
+    assert_eq!((again.months_judged, again.months_kept), (0, 2));
+    assert!(snapshot(&dir.0) == before);
+    // 150 lies in July, beside the June of `a`; the August of `c` borders on July too; 900 far away.
+    observe(&dir.0, &[input("z", 900..903, 2 * MIB)]).unwrap();
+    let more = judge_on(&dir.0, unflushed(), 2).unwrap();
+    assert_eq!((more.months_judged, more.months_kept), (1, 2));
+    observe(&dir.0, &[input("y", 100..103, 2 * MIB)]).unwrap();
+    let more = judge_on(&dir.0, unflushed(), 2).unwrap();
+    assert_eq!((more.months_judged, more.months_kept), (3, 1));
+}
+
+#[test]
+fn a_verdict_pass_that_is_stopped_anywhere_is_made_up_for() {
+    let (base, calm) = (Dir::new("judge-base"), Dir::new("judge-calm"));
+    observe(&base.0, &small_world()).unwrap();
+    copy(&base.0, &calm.0);
+    let steps = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&steps);
+    let count = Disk::watched(Arc::new(move |_, _| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }));
+    judge_on(&calm.0, count, 2).unwrap();
+    let expected = snapshot(&calm.0);
+    for stop in 0..steps.load(Ordering::Relaxed) {
+        let dir = Dir::new("judge-stop");
+        copy(&base.0, &dir.0);
+        let done = AtomicUsize::new(0);
+        let disk = Disk::watched(Arc::new(move |_, _| {
+            if done.fetch_add(1, Ordering::Relaxed) < stop {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::Other.into())
+            }
+        }));
+        judge_on(&dir.0, disk, 2).expect_err("the pass was stopped");
+        judge_on(&dir.0, unflushed(), 2).unwrap();
+        assert!(snapshot(&dir.0) == expected, "stopped before step {stop}");
+    }
 }

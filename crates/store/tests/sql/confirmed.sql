@@ -1,0 +1,1 @@
+SELECT measurement_uid, state FROM measurement_verdicts WHERE confirmed

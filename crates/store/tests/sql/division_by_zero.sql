@@ -1,0 +1,1 @@
+SELECT line / 0 FROM measurements

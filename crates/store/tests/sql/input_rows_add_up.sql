@@ -1,0 +1,1 @@
+SELECT path, lines, measurements, rejected, lines = measurements + rejected AS adds_up FROM sources

@@ -1,0 +1,1 @@
+INSERT INTO rejects VALUES (1)

@@ -1,0 +1,3 @@
+SELECT measurement_uid,
+  contry
+FROM rejects

@@ -1,0 +1,1 @@
+SELECT median_of(line) FROM measurements

@@ -1,0 +1,1 @@
+SELECT * FROM measurement_verdicts ORDER BY measurement_uid
