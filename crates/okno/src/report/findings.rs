@@ -144,10 +144,14 @@ fn sum_up(target: &mut TargetFacts) {
 fn conclude(target: &mut TargetFacts) {
     let in_state = |state: State| target.cells.iter().filter(|c| c.state == state.as_str()).count() as u64;
     let counts = &target.counts;
-    let state = if in_state(State::Blocked) > 0 {
-        State::Blocked
-    } else if in_state(State::Throttled) > 0 {
-        State::Throttled
+    let (blocked, throttled) = (in_state(State::Blocked), in_state(State::Throttled));
+    let state = if blocked + throttled > 0 {
+        // What more networks show, then what more measurements show; then the graver.
+        if (throttled, counts.throttled) > (blocked, counts.blocked) {
+            State::Throttled
+        } else {
+            State::Blocked
+        }
     } else if counts.judged() == 0 {
         State::Insufficient
     } else if counts.down > counts.ok {
