@@ -537,6 +537,37 @@ fn a_redirect_to_another_site_with_another_page_is_found_without_a_fingerprint()
 }
 
 #[test]
+fn a_site_that_moved_and_speaks_the_visitors_language_is_no_block_page() {
+    let v = known(&web(
+        "http://news.example/",
+        &[
+            HELPER,
+            "
+        system news.example = 50.1.1.1
+        chain news.example 50.1.1.1:80 tcp=ok http=302 loc=https://giornale.test/
+        system giornale.test = 50.2.2.2 hop=1
+        chain giornale.test 50.2.2.2:443 hop=1 tcp=ok tls=ok http=200 body=9000 title=Notizie_della_mattina",
+        ],
+    ));
+    accused(&v, &[]);
+}
+
+#[test]
+fn a_vague_fingerprint_with_another_page_accuses_and_does_not_confirm() {
+    let v = known(&web(
+        "http://news.example/",
+        &[
+            HELPER,
+            "
+        system news.example = 50.1.1.1
+        chain news.example 50.1.1.1:80 tcp=ok http=200 body=900 title=Restricted fp=vague",
+        ],
+    ));
+    accused(&v, &["http http.blockpage"]);
+    assert!(!okno_detect::sum_up(&v).confirmed);
+}
+
+#[test]
 fn a_block_page_of_another_country_a_vague_one_and_a_captcha_do_not_confirm() {
     for id in ["isp.ru", "vague", "captcha"] {
         let v = known(&web(

@@ -54,7 +54,8 @@ fn chain_signs(view: &View<'_, '_, '_>, row: &Observation<'_>, signs: &mut Signs
     let fetched = view.scene.control_page.is_some();
     match last.likeness {
         page::Likeness::Same => signs.add(Sign::HttpFinalSame),
-        page::Likeness::Different => signs.add(Sign::HttpFinalDiffers),
+        // A verified page of another language or country differs, too, and its site wrote it.
+        page::Likeness::Different => signs.add_if(!last.authenticated, Sign::HttpFinalDiffers),
         page::Likeness::Unclear => signs.add_if(last.authenticated && fetched, Sign::HttpFinalSame),
     }
 }
@@ -91,7 +92,8 @@ fn answer_signs<'f, 'a>(
     signs.add_if(matched.strong.is_some(), Sign::HttpFingerprint);
     signs.add_if(matched.weak.is_some(), Sign::HttpFingerprintWeak);
     signs.add_if(matched.innocent.is_some(), Sign::HttpFingerprintFalse);
-    evidence.fingerprint = matched.strong.or(matched.weak).map(str::to_owned);
+    // A vague fingerprint stands in the witness; only one with a known owner may confirm.
+    evidence.fingerprint = matched.strong.map(str::to_owned);
 }
 
 fn failure_signs(view: &View<'_, '_, '_>, row: &Observation<'_>, signs: &mut Signs) {
