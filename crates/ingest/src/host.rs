@@ -1,7 +1,8 @@
 //! Names of hosts and addresses in their one canonical spelling.
 //!
 //! Python's `urlparse`, ClickHouse's `domain()` and browsers disagree on user info, IDNA, trailing dots
-//! and IPv6 literals (trap 41). Okno follows the WHATWG URL Standard (crate `url`), then drops the trailing dot.
+//! and IPv6 literals (trap 41). Okno follows the WHATWG URL Standard (crate `url`), then drops the trailing
+//! dot.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};

@@ -388,7 +388,7 @@ fn corpus(target: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
         .expect("the corpus is part of the repository")
-        .map(|entry| entry.unwrap().path())
+        .map(|entry| entry.expect("the corpus can be listed").path())
         .collect();
     files.sort();
     assert!(files.len() >= 5, "{}", folder.display());

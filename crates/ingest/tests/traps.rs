@@ -288,7 +288,7 @@ fn trap_15_the_probes_clock_and_the_collectors_are_two_columns() {
     assert_eq!(measured.upload_utc, Timestamp::parse("2026-03-21 00:00:01"));
     assert_eq!(rows.observations[0].start_utc.micros(), measured.start_utc.micros() + 1_250_000);
     assert_eq!(rows.observations[0].tcp_us, Some(250_000));
-    // Legacy reports have seconds; an unreadable time falls back to the test's start and says so when there is none.
+    // Legacy reports have seconds; an unreadable time is said to be so.
     let legacy = read(
         r#"{"test_name":"tcp_connect","probe_cc":"RU","probe_asn":"AS1","start_time":1407420650.5,"test_keys":{}}"#,
     );
@@ -381,7 +381,7 @@ fn trap_20_quic_and_tcp_handshakes_with_one_address_stay_apart() {
 
 #[test]
 fn trap_21_events_without_ids_belong_to_the_connect_before_them() {
-    // web_connectivity 0.4 of 2021: no ids, no address beside handshake, read and write; appended by connection.
+    // web_connectivity 0.4 of 2021: no ids, no address beside handshakes and reads; one connection a run.
     let rows = web(
         r#"{"tcp_connect":[{"ip":"192.0.2.1","port":443,"t":0.34,"status":{"failure":null,"success":true}},
                            {"ip":"192.0.2.2","port":443,"t":0.35,"status":{"failure":null,"success":true}},

@@ -75,8 +75,8 @@ impl<'r> Extractor<'r> {
         Self { reference, scratch: Scratch::default() }
     }
 
-    /// The lines that a JSON array of measurements stands for, one an element, in the array's own text; `None`
-    /// when the line is no array of objects. Elements are numbered on from the line's own number.
+    /// The lines that a JSON array of measurements stands for, one an element, in the array's own text;
+    /// `None` when the line is no array of objects. Elements are numbered on from the line's own number.
     pub fn elements(text: &str, line: Line) -> Option<Vec<Line>> {
         let inner = &text[line.start..line.end];
         let mark = inner.len() - inner.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).len();
@@ -96,8 +96,8 @@ impl<'r> Extractor<'r> {
             Ok(())
         };
         if run().is_err() || !reader.at_end() {
-            // What comes after the last whole element, or after the array, is one line more: it keeps what it can
-            // and says where it breaks.
+            // What comes after the last whole element, or after the array, is one line more: it keeps what
+            // it can and says where it breaks.
             let from = found.last().map_or(mark + 1, |(offset, length)| offset + length);
             let rest = inner[from..].trim_start_matches([',', ']', ' ', '\t', '\r', '\n']).len();
             found.push((inner.len() - rest, rest));

@@ -64,7 +64,7 @@ impl Parser<'_, '_> {
         let mut raw = Raw::default();
         self.scratch.probe_ip.clear();
         self.scratch.bodies_before_probe_ip = false;
-        // A file that was edited on Windows may open with a byte order mark, which is no JSON (RFC 8259 §8.1).
+        // A file that was edited on Windows may open with a byte order mark: no JSON (RFC 8259 §8.1).
         let plain = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reader = Reader::part(RawValue { text: plain, offset: text.len() - plain.len() });
         raw.broken = self.top(&mut reader, &mut raw).err();

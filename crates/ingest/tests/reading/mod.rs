@@ -67,7 +67,7 @@ pub fn read(text: &str) -> Rows {
     rows
 }
 
-/// A measurement of `test` with these `test_keys`; `more` are further top-level keys, each with a comma before.
+/// A measurement of `test` with these `test_keys`; `more` are further top-level keys, a comma before each.
 pub fn measurement(test: &str, more: &str, test_keys: &str) -> String {
     format!(
         r#"{{"test_name":"{test}","test_version":"0.5.0","probe_cc":"RU","probe_asn":"AS12389","measurement_start_time":"2026-03-20 10:00:00","software_name":"ooniprobe","software_version":"3.20.0"{more},"test_keys":{test_keys}}}"#
