@@ -21,7 +21,6 @@ pub(crate) enum Subject {
     Valid = 2,
     Connect = 3,
     Tls = 4,
-    TlsAddress = 5,
     Http = 6,
     Quic = 7,
     App = 8,

@@ -37,6 +37,9 @@ struct Series {
     layer: Layer,
 }
 
+/// A series by name, in the order of the table.
+type Named<'w> = (Country, &'w str, Asn, Layer);
+
 #[derive(Clone, Debug, Default)]
 struct Tally {
     states: [u32; 5],
@@ -180,7 +183,7 @@ impl CellBuilder {
     /// The same, one by one, for tables that do not fit into memory.
     pub fn finish_each(mut self, grid: Grid, mut take: impl FnMut(Cell<'static>)) {
         self.close();
-        let mut series: BTreeMap<(Country, &str, Asn, Layer), Vec<(i64, &Tally)>> = BTreeMap::new();
+        let mut series: BTreeMap<Named<'_>, Vec<(i64, &Tally)>> = BTreeMap::new();
         for ((key, hour), tally) in &self.cells {
             let target = self.targets.word(key.target as usize);
             series.entry((key.country, target, key.network, key.layer)).or_default().push((*hour, tally));

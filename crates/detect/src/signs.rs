@@ -130,7 +130,6 @@ signs! {
     TlsCheckOnly = "tls.check_only", "what failed only served to validate an address (fetch_body=false)";
     TlsHttpSameCut = "tls.http_same_cut", "the plain HTTP request to the same host was cut in the same way";
     TlsOtherNameOk = "tls.other_name_ok", "another server name completed the handshake with the same address";
-    TlsOtherNameBaseline = "tls.other_name_baseline", "other names complete handshakes with the same address in this network's neighbours";
     TlsStalledBody = "tls.stalled_body", "the answer began over TLS and its body never completed";
     TlsHello = "tls.hello", "the server answered the handshake: what failed is the certificate, which this test expects";
     TlsSlow = "tls.slow", "the bytes of this connection came in at less than the ruleset's slow rate for longer than its slow time";

@@ -25,10 +25,6 @@ pub(crate) fn tls(host: &str) -> u64 {
     hash::of_text(host, Subject::Tls as u64)
 }
 
-pub(crate) fn tls_address(ip: &str) -> u64 {
-    hash::of_text(ip, Subject::TlsAddress as u64)
-}
-
 pub(crate) fn http(host: &str) -> u64 {
     hash::of_text(host, Subject::Http as u64)
 }
@@ -68,10 +64,10 @@ pub(crate) fn collect(facts: &Facts<'_, '_>, vote: &mut dyn FnMut(u64, bool)) {
     for row in facts.observations {
         names(row, online, vote);
         connections(row, online, vote);
-        if let (Some(name), Some(worked)) = (row.app.as_deref(), row.app_success) {
-            if worked || online {
-                vote(app(target, name, row), worked);
-            }
+        if let (Some(name), Some(worked)) = (row.app.as_deref(), row.app_success)
+            && (worked || online)
+        {
+            vote(app(target, name, row), worked);
         }
     }
 }
@@ -106,21 +102,18 @@ fn names(row: &Observation<'_>, online: bool, vote: &mut dyn FnMut(u64, bool)) {
 fn connections(row: &Observation<'_>, online: bool, vote: &mut dyn FnMut(u64, bool)) {
     let v6 = row.ip.as_deref().is_some_and(facts::is_ipv6);
     let may_fail = |failure| online && !v6 && !facts::is_local(failure);
-    if let (Some(ip), Some(port), Some(worked)) = (row.ip.as_deref(), row.port, row.tcp_success) {
-        if worked || may_fail(row.tcp_failure) {
-            vote(connect(ip, port), worked);
-        }
+    if let (Some(ip), Some(port), Some(worked)) = (row.ip.as_deref(), row.port, row.tcp_success)
+        && (worked || may_fail(row.tcp_failure))
+    {
+        vote(connect(ip, port), worked);
     }
     let name = row.tls_server_name.as_deref().or(row.hostname.as_deref());
     if let (Some(name), Some(worked)) = (name, row.tls_success) {
         if worked || may_fail(row.tls_failure) {
             vote(if facts::is_quic(row) { quic(name) } else { tls(name) }, worked);
         }
-        if let (true, Some(ip)) = (worked, row.ip.as_deref()) {
-            vote(tls_address(ip), true);
-            if !row.tls_unverified {
-                vote(valid(name, ip), true);
-            }
+        if let (true, false, Some(ip)) = (worked, row.tls_unverified, row.ip.as_deref()) {
+            vote(valid(name, ip), true);
         }
     }
     if let Some(host) = row.hostname.as_deref() {

@@ -48,7 +48,7 @@ fn failed<'f, 'a>(view: &View<'_, 'f, 'a>, classic: bool, evidence: &mut Evidenc
             excused.add(Sign::TlsNotTrusted);
         } else if row.fetch_body == Some(false) && !same_cut {
             excused.add(Sign::TlsCheckOnly);
-        } else if !(classic && !row.classic) {
+        } else if !classic || row.classic {
             let control = view.control_at("tls", row);
             let active = cut(row.tls_failure) != Some(FailureKind::Timeout);
             let rank = u32::from(control.is_some_and(worked)) * 16
@@ -113,10 +113,6 @@ fn accuse<'f, 'a>(view: &View<'_, 'f, 'a>, row: &'f Observation<'a>, evidence: &
                 && other.ip.as_deref().is_some_and(|address| facts::same_address(ip, address))
         });
         signs.add_if(other_name, Sign::TlsOtherNameOk);
-        if !scene.judge.baseline.is_empty() {
-            let enough = scene.limits().baseline_networks;
-            signs.add_if(scene.tally(votes::tls_address(ip)).worked >= enough, Sign::TlsOtherNameBaseline);
-        }
     }
     // The outer name of ECH is another host, so the whole measurement is looked through.
     let without_ech = row.tls_ech.is_some()
