@@ -22,9 +22,6 @@ mod rows;
 mod scrub;
 mod traffic;
 
-#[cfg(test)]
-mod tests;
-
 use std::borrow::Cow;
 
 use okno_model::{Control, Measurement, Observation, Reject, RejectReason, Table, Text};
