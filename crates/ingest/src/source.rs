@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use okno_model::RejectReason;
 
-/// Bytes of text that one batch aims at.
-pub const BATCH: usize = 4 << 20;
+/// Bytes of text that one batch aims at: small enough to stay in a cache between decompressor and reader.
+pub const BATCH: usize = 2 << 20;
 /// Longest line that is read; OONI's collector takes far less.
 pub const MAX_LINE: usize = 48 << 20;
 /// A compressed file may grow by this factor and [`BOMB_FLOOR`]; HTML in JSON reaches about 12.
@@ -139,6 +139,11 @@ impl RawBatch {
 }
 
 impl Batch {
+    /// The batch's buffer, for [`Lines::give_back`].
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.text.into_bytes()
+    }
+
     /// Finds the lines and makes the bytes valid UTF-8.
     pub fn prepare(raw: RawBatch) -> Self {
         let RawBatch { bytes, first_line, first_offset } = raw;
@@ -190,6 +195,7 @@ pub struct Lines<R> {
     stream: R,
     shape: Shape,
     rest: Vec<u8>,
+    spare: Vec<Vec<u8>>,
     line: u64,
     offset: u64,
     limit: u64,
@@ -201,12 +207,19 @@ impl<R: Read> Lines<R> {
     /// `compressed_bytes` is the size on disk, from which the growth limit follows; `None` for plain text.
     pub fn new(stream: R, shape: Shape, compressed_bytes: Option<u64>) -> Self {
         let limit = compressed_bytes.map_or(u64::MAX, |size| size.saturating_mul(BOMB_RATIO).max(BOMB_FLOOR));
-        Self { stream, shape, rest: Vec::new(), line: 1, offset: 0, limit, ended: false, pending: None }
+        Self { stream, shape, rest: Vec::new(), spare: Vec::new(), line: 1, offset: 0, limit, ended: false, pending: None }
     }
 
     /// Bytes of text delivered so far.
     pub fn text_bytes(&self) -> u64 {
         self.offset
+    }
+
+    /// Takes the buffer of a batch that is done with, so that its pages are used again.
+    pub fn give_back(&mut self, buffer: Vec<u8>) {
+        if self.spare.len() < 4 && buffer.capacity() <= 4 * BATCH {
+            self.spare.push(buffer);
+        }
     }
 
     /// The next batch, reject, or the end. A document is one batch as long as it keeps below [`MAX_LINE`].
@@ -245,7 +258,8 @@ impl<R: Read> Lines<R> {
     fn fill(&mut self, target: usize) {
         while self.rest.len() < target && !self.ended {
             let have = self.rest.len();
-            self.rest.resize((have + (256 << 10)).min(target.max(have + 1)), 0);
+            // Small files stay small; large ones double.
+            self.rest.resize((have + have.clamp(64 << 10, 1 << 20)).min(target.max(have + 1)), 0);
             let got = self.stream.read(&mut self.rest[have..]);
             match got {
                 Ok(0) => {
@@ -286,7 +300,9 @@ impl<R: Read> Lines<R> {
     }
 
     fn cut(&mut self, whole: usize) -> RawBatch {
-        let tail = self.rest[whole..].to_vec();
+        let mut tail = self.spare.pop().unwrap_or_default();
+        tail.clear();
+        tail.extend_from_slice(&self.rest[whole..]);
         let mut bytes = std::mem::replace(&mut self.rest, tail);
         bytes.truncate(whole);
         if self.shape == Shape::Document {

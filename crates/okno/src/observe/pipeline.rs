@@ -35,6 +35,7 @@ struct Rows {
     lines: u64,
     measurements: u64,
     rejects: u64,
+    buffer: Vec<u8>,
 }
 
 /// A batch to extract.
@@ -158,7 +159,8 @@ fn work(queue: &Mutex<Receiver<Task>>, reference: &Reference) {
         }
         let lines = batch.lines.len() as u64;
         // The segment's thread may have given up; then nobody waits for this.
-        let _ = reply.send(Rows { number, rows: builder.finish(), lines, measurements, rejects });
+        let rows = builder.finish();
+        let _ = reply.send(Rows { number, rows, lines, measurements, rejects, buffer: batch.into_buffer() });
     }
 }
 
@@ -200,7 +202,8 @@ fn file(
         }
     };
     let (reply, answers) = mpsc::channel();
-    let mut order = Order { writer, counts: &mut counts, waiting: BTreeMap::new(), due: 0, sent: 0 };
+    let mut order =
+        Order { writer, counts: &mut counts, waiting: BTreeMap::new(), due: 0, sent: 0, used: Vec::new() };
     loop {
         match lines.next_batch() {
             Next::Bytes(raw) => {
@@ -210,6 +213,7 @@ fn file(
                 while order.sent - order.due > IN_FLIGHT {
                     order.take(&answers, progress)?;
                 }
+                order.used.drain(..).for_each(|buffer| lines.give_back(buffer));
             }
             Next::Reject(reject) => {
                 while order.due < order.sent {
@@ -235,6 +239,8 @@ struct Order<'w> {
     waiting: BTreeMap<usize, Rows>,
     due: usize,
     sent: usize,
+    /// buffers that may be filled again
+    used: Vec<Vec<u8>>,
 }
 
 impl Order<'_> {
@@ -250,6 +256,7 @@ impl Order<'_> {
         self.counts.rejected += rows.lines - rows.measurements;
         self.counts.rejects += rows.rejects;
         progress.measurements(rows.measurements);
+        self.used.push(rows.buffer);
         Ok(self.writer.append(rows.rows)?)
     }
 
