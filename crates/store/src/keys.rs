@@ -40,15 +40,30 @@ pub(crate) fn keys_of(m: &Measurement<'_>) -> Keys {
     [uid_key(&m.measurement_uid), hash.digest().max(1)]
 }
 
-/// A set of keys in 8 bytes each: 65,536 sorted runs by the keys' upper bits.
+/// A set of keys in 8 bytes each: sorted runs by the keys' upper bits.
 pub(crate) struct KeySet {
     runs: Vec<Vec<u64>>,
+    shift: u32,
     len: usize,
 }
 
 impl KeySet {
-    pub(crate) fn new() -> Self {
-        Self { runs: vec![Vec::new(); 1 << 16], len: 0 }
+    /// For the keys of a lake: up to some ten million.
+    pub(crate) fn large() -> Self {
+        Self::with_bits(16)
+    }
+
+    /// For the keys of a segment: up to some hundred thousand, and often very few.
+    pub(crate) fn small() -> Self {
+        Self::with_bits(9)
+    }
+
+    fn with_bits(bits: u32) -> Self {
+        Self { runs: vec![Vec::new(); 1 << bits], shift: u64::BITS - bits, len: 0 }
+    }
+
+    fn run(&mut self, key: u64) -> &mut Vec<u64> {
+        &mut self.runs[(key >> self.shift) as usize]
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -56,7 +71,7 @@ impl KeySet {
     }
 
     pub(crate) fn contains(&self, key: u64) -> bool {
-        self.runs[(key >> 48) as usize].binary_search(&key).is_ok()
+        self.runs[(key >> self.shift) as usize].binary_search(&key).is_ok()
     }
 
     /// Whether any of the keys is there; 0 is none.
@@ -65,7 +80,7 @@ impl KeySet {
     }
 
     pub(crate) fn insert(&mut self, key: u64) {
-        let run = &mut self.runs[(key >> 48) as usize];
+        let run = self.run(key);
         if let Err(at) = run.binary_search(&key) {
             if run.len() == run.capacity() {
                 run.reserve_exact(8 + run.len() / 8);
@@ -81,7 +96,7 @@ impl KeySet {
     }
 
     pub(crate) fn remove(&mut self, key: u64) {
-        let run = &mut self.runs[(key >> 48) as usize];
+        let run = self.run(key);
         if let Ok(at) = run.binary_search(&key) {
             run.remove(at);
             self.len -= 1;
@@ -123,7 +138,7 @@ mod tests {
         let again =
             Measurement { measurement_uid: "20250701000001.1_RU_webconnectivity_bb".into(), ..first.clone() };
         let other = Measurement { input: Some("https://example.com/".into()), ..again.clone() };
-        let mut seen = KeySet::new();
+        let mut seen = KeySet::small();
         seen.insert_all(keys_of(&first));
         assert!(seen.contains_any(keys_of(&again)));
         assert!(!seen.contains_any(keys_of(&Measurement { measurement_uid: "c".into(), ..other })));
@@ -138,7 +153,7 @@ mod tests {
 
     #[test]
     fn keys_are_found_after_insertion_and_gone_after_removal() {
-        let mut set = KeySet::new();
+        let mut set = KeySet::large();
         let keys: Vec<u64> = (1..5000u64).map(|n| xxh3_64(&n.to_le_bytes())).collect();
         keys.iter().for_each(|key| set.insert(*key));
         assert_eq!(set.len(), keys.len());

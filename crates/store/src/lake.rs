@@ -250,7 +250,7 @@ impl Lake {
 
     /// Loads the keys of the newest segments, as many as fit.
     fn load_keys(&mut self) -> Result<KeySet> {
-        let mut seen = KeySet::new();
+        let mut seen = KeySet::large();
         let mut total = 0;
         for (index, segment) in self.manifest.segments.iter().enumerate().rev() {
             total += segment.keys;

@@ -103,7 +103,7 @@ impl SegmentWriter {
             parts: BTreeMap::new(),
             uses: 0,
             rejects: None,
-            seen: KeySet::new(),
+            seen: KeySet::small(),
             keys: Vec::new(),
             files: Vec::new(),
             dropped: BTreeMap::new(),
