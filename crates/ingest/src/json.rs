@@ -12,6 +12,9 @@ use okno_model::{RejectReason, Text};
 /// Deepest nesting that is read; OONI's own data stays below 12.
 pub const MAX_DEPTH: u32 = 96;
 
+/// Most issues that are noted for one text.
+const MAX_ISSUES: usize = 65_536;
+
 /// Something that could not be read: where in the text, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Issue {
@@ -103,7 +106,10 @@ impl<'a> Reader<'a> {
 
     /// Notes that the value at `offset` could not be used.
     pub fn note(&mut self, offset: usize, reason: RejectReason) {
-        self.issues.push(Issue { offset, reason });
+        // A line may hold millions of odd values; what follows this many is one kind of line.
+        if self.issues.len() < MAX_ISSUES {
+            self.issues.push(Issue { offset, reason });
+        }
     }
 
     /// Hash of the text from `offset` up to where the reader stands.
@@ -245,8 +251,15 @@ impl<'a> Reader<'a> {
             self.pos = end + 1;
             return Ok(Cow::Borrowed(&self.text[start..end]));
         }
+        let opened = self.pos;
+        self.skip_string()?;
+        let closed = self.pos;
+        // The rest of the text ends with this string, so that its buffer is no longer than it.
+        let mut part =
+            Reader { text: &self.text[..closed], pos: opened, base: self.base, depth: 0, issues: Vec::new() };
         let mut buffer = Vec::new();
-        let length = self.string_into(&mut buffer)?;
+        let length = part.string_into(&mut buffer)?;
+        self.issues.append(&mut part.issues);
         buffer.truncate(length);
         Ok(Cow::Owned(String::from_utf8(buffer).expect("decoding valid UTF-8 gives valid UTF-8")))
     }
@@ -254,64 +267,61 @@ impl<'a> Reader<'a> {
     /// Decodes a string into `buffer`, which only ever grows, and gives the decoded length; the reader
     /// stands on the opening quote.
     fn string_into(&mut self, buffer: &mut Vec<u8>) -> Result<usize, Broken> {
-        let bytes = self.bytes();
-        let mut at = self.pos + 1;
-        let mut out = 0;
+        let start = self.pos + 1;
+        let source = &self.bytes()[start..];
+        // Decoded text is never longer than its source; eight more bytes let whole words be copied.
+        if buffer.len() < source.len() + 8 {
+            buffer.resize(source.len() + 8, 0);
+        }
+        let (mut at, mut out) = (0, 0);
         loop {
-            // Copy plain runs, eight bytes at a time.
-            loop {
-                if buffer.len() < out + 64 {
-                    buffer.resize((buffer.len() * 2).max(out + 1024), 0);
-                }
-                let Some(w) = word(bytes, at) else { break };
-                buffer[out..out + 8].copy_from_slice(&w.to_le_bytes());
-                let hit = marks(w, b'"') | marks(w, b'\\');
-                if hit != 0 {
-                    let plain = (hit.trailing_zeros() / 8) as usize;
+            let byte = match source.get(at..at + 8) {
+                // Plain runs go by eight bytes; what is copied beyond a run's end is overwritten.
+                Some(chunk) => {
+                    buffer[out..out + 8].copy_from_slice(chunk);
+                    let w = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
+                    let hit = marks(w, b'"') | marks(w, b'\\');
+                    let plain = if hit == 0 { 8 } else { (hit.trailing_zeros() / 8) as usize };
                     at += plain;
                     out += plain;
-                    break;
+                    if hit == 0 {
+                        continue;
+                    }
+                    source[at]
                 }
-                at += 8;
-                out += 8;
-            }
-            match bytes.get(at) {
-                Some(b'"') => {
-                    self.pos = at + 1;
+                None => match source.get(at) {
+                    Some(byte) => *byte,
+                    None => {
+                        self.pos = self.text.len();
+                        return self.broken(RejectReason::TruncatedJson);
+                    }
+                },
+            };
+            match byte {
+                b'"' => {
+                    self.pos = start + at + 1;
                     return Ok(out);
                 }
-                Some(b'\\') => {
-                    let simple = match bytes.get(at + 1) {
-                        Some(b'n') => b'\n',
-                        Some(b't') => b'\t',
-                        Some(b'r') => b'\r',
-                        Some(b'b') => 8,
-                        Some(b'f') => 12,
-                        Some(&c @ (b'"' | b'\\' | b'/')) => c,
-                        Some(b'u') => {
-                            let (taken, written) = self.unicode(at, &mut buffer[out..])?;
-                            at += taken;
-                            out += written;
-                            continue;
-                        }
-                        _ => {
-                            self.pos = (at + 1).min(bytes.len());
-                            return self.broken(RejectReason::InvalidJson);
-                        }
-                    };
-                    buffer[out] = simple;
-                    out += 1;
-                    at += 2;
-                }
-                Some(&plain) => {
-                    // The last seven bytes of the text.
+                b'\\' => match source.get(at + 1).map(|escape| ESCAPES[*escape as usize]) {
+                    Some(b'u') => {
+                        let (taken, written) = self.unicode(start + at, &mut buffer[out..])?;
+                        at += taken;
+                        out += written;
+                    }
+                    Some(0) | None => {
+                        self.pos = (start + at + 1).min(self.text.len());
+                        return self.broken(RejectReason::InvalidJson);
+                    }
+                    Some(character) => {
+                        buffer[out] = character;
+                        out += 1;
+                        at += 2;
+                    }
+                },
+                plain => {
                     buffer[out] = plain;
                     out += 1;
                     at += 1;
-                }
-                None => {
-                    self.pos = bytes.len();
-                    return self.broken(RejectReason::TruncatedJson);
                 }
             }
         }
@@ -510,11 +520,41 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What stands behind a backslash: the character it means, `u` for itself, 0 for what is no escape.
+const ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table[b'/' as usize] = b'/';
+    table[b'b' as usize] = 8;
+    table[b'f' as usize] = 12;
+    table[b'n' as usize] = b'\n';
+    table[b'r' as usize] = b'\r';
+    table[b't' as usize] = b'\t';
+    table[b'u' as usize] = b'u';
+    table
+};
+
+/// Values of hexadecimal digits; 255 for anything else.
+const DIGITS: [u8; 256] = {
+    let mut table = [255; 256];
+    let mut value = 0;
+    while value < 10 {
+        table[b'0' as usize + value] = value as u8;
+        value += 1;
+    }
+    while value < 16 {
+        table[b'a' as usize + value - 10] = value as u8;
+        table[b'A' as usize + value - 10] = value as u8;
+        value += 1;
+    }
+    table
+};
+
 fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..at + 4)?
-        .iter()
-        .try_fold(0, |value, digit| Some(value << 4 | (*digit as char).to_digit(16)?))
+    let digits: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
+    let [a, b, c, d] = digits.map(|digit| u32::from(DIGITS[digit as usize]));
+    (a | b | c | d < 16).then_some(a << 12 | b << 8 | c << 4 | d)
 }
 
 /// A value that was passed over, to be read later.
@@ -545,7 +585,10 @@ fn walk(reader: &mut Reader<'_>, offset: usize, path: &mut String) -> Result<boo
     let length = path.len();
     let mut index = 0;
     let entered = if kind == Kind::Object { reader.enter_object()? } else { reader.enter_array()? };
-    while entered {
+    if !entered {
+        return Ok(reader.offset() > offset);
+    }
+    loop {
         if kind == Kind::Object {
             let at = reader.offset();
             let Some(key) = reader.next_key()? else { break };

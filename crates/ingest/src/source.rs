@@ -147,7 +147,7 @@ impl Batch {
     /// Finds the lines and makes the bytes valid UTF-8.
     pub fn prepare(raw: RawBatch) -> Self {
         let RawBatch { bytes, first_line, first_offset } = raw;
-        match String::from_utf8(bytes) {
+        let batch = match String::from_utf8(bytes) {
             Ok(text) => {
                 let lines = split(text.as_bytes(), first_line, first_offset);
                 Self { text, lines }
@@ -165,7 +165,20 @@ impl Batch {
                 }
                 batch
             }
+        };
+        batch.open_arrays()
+    }
+
+    /// A document may be an array of measurements; each element is a row of its own.
+    fn open_arrays(mut self) -> Self {
+        let is_array = |line: &Line| {
+            self.text[line.start..].trim_start_matches('\u{feff}').starts_with(['[', ' ', '\t'])
+        };
+        if self.lines.iter().any(is_array) {
+            let open = |line| crate::Extractor::elements(&self.text, line).unwrap_or_else(|| vec![line]);
+            self.lines = self.lines.into_iter().flat_map(open).collect();
         }
+        self
     }
 }
 
@@ -207,7 +220,17 @@ impl<R: Read> Lines<R> {
     /// `compressed_bytes` is the size on disk, from which the growth limit follows; `None` for plain text.
     pub fn new(stream: R, shape: Shape, compressed_bytes: Option<u64>) -> Self {
         let limit = compressed_bytes.map_or(u64::MAX, |size| size.saturating_mul(BOMB_RATIO).max(BOMB_FLOOR));
-        Self { stream, shape, rest: Vec::new(), spare: Vec::new(), line: 1, offset: 0, limit, ended: false, pending: None }
+        Self {
+            stream,
+            shape,
+            rest: Vec::new(),
+            spare: Vec::new(),
+            line: 1,
+            offset: 0,
+            limit,
+            ended: false,
+            pending: None,
+        }
     }
 
     /// Bytes of text delivered so far.
