@@ -207,7 +207,9 @@ fn split(bytes: &[u8], first_line: u64, first_offset: u64) -> Vec<Line> {
 pub struct Lines<R> {
     stream: R,
     shape: Shape,
+    /// bytes not yet handed out: the first `filled` of `rest`; what follows is room, kept initialised
     rest: Vec<u8>,
+    filled: usize,
     spare: Vec<Vec<u8>>,
     line: u64,
     offset: u64,
@@ -224,6 +226,7 @@ impl<R: Read> Lines<R> {
             stream,
             shape,
             rest: Vec::new(),
+            filled: 0,
             spare: Vec::new(),
             line: 1,
             offset: 0,
@@ -250,9 +253,9 @@ impl<R: Read> Lines<R> {
         if let Some(reject) = self.pending.take() {
             return Next::Reject(reject);
         }
-        while !self.ended || !self.rest.is_empty() {
+        while !self.ended || self.filled > 0 {
             let target = match self.shape {
-                Shape::Lines => BATCH.max(self.rest.len() + BATCH / 4),
+                Shape::Lines => BATCH.max(self.filled + BATCH / 4),
                 Shape::Document => MAX_LINE,
             };
             self.fill(target);
@@ -261,14 +264,14 @@ impl<R: Read> Lines<R> {
                 self.shape = Shape::Lines;
             }
             let whole = if self.ended {
-                self.rest.len()
+                self.filled
             } else {
-                memchr::memrchr(b'\n', &self.rest).map_or(0, |last| last + 1)
+                memchr::memrchr(b'\n', self.held()).map_or(0, |last| last + 1)
             };
             if whole > 0 {
                 return Next::Bytes(self.cut(whole));
             }
-            if self.rest.len() > MAX_LINE {
+            if self.filled > MAX_LINE {
                 return Next::Reject(self.skip_long_line());
             }
         }
@@ -278,44 +281,44 @@ impl<R: Read> Lines<R> {
         }
     }
 
+    fn held(&self) -> &[u8] {
+        &self.rest[..self.filled]
+    }
+
     fn fill(&mut self, target: usize) {
-        while self.rest.len() < target && !self.ended {
-            let have = self.rest.len();
-            // Small files stay small; large ones double.
-            self.rest.resize((have + have.clamp(64 << 10, 1 << 20)).min(target.max(have + 1)), 0);
-            let got = self.stream.read(&mut self.rest[have..]);
-            match got {
-                Ok(0) => {
-                    self.rest.truncate(have);
-                    self.ended = true;
-                }
+        while self.filled < target && !self.ended {
+            if self.rest.len() == self.filled {
+                // Small files stay small; large ones double.
+                let more = self.filled.clamp(64 << 10, BATCH);
+                self.rest.resize((self.filled + more).min(target), 0);
+            }
+            let room = self.rest.len().min(target);
+            match self.stream.read(&mut self.rest[self.filled..room]) {
+                Ok(0) => self.ended = true,
                 Ok(n) => {
-                    self.rest.truncate(have + n);
-                    if self.offset + self.rest.len() as u64 > self.limit {
+                    self.filled += n;
+                    if self.offset + self.filled as u64 > self.limit {
                         self.abandon(RejectReason::Bomb, format!(
                             "grew to more than {} MiB; the rest of the file was not read. If it is genuine, decompress it and observe the plain file",
                             self.limit >> 20
                         ));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => self.rest.truncate(have),
-                Err(error) => {
-                    self.rest.truncate(have);
-                    self.abandon(RejectReason::CorruptStream, format!(
-                        "the stream breaks here ({}); what came before was kept. Fetch the file again and observe it once more",
-                        plain_kind(&error)
-                    ));
-                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.abandon(RejectReason::CorruptStream, format!(
+                    "the stream breaks here ({}); what came before was kept. Fetch the file again and observe it once more",
+                    plain_kind(&error)
+                )),
             }
         }
     }
 
     fn abandon(&mut self, reason: RejectReason, detail: String) {
         self.ended = true;
-        let lines_before = memchr::memchr_iter(b'\n', &self.rest).count() as u64;
+        let lines_before = memchr::memchr_iter(b'\n', self.held()).count() as u64;
         self.pending = Some(StreamReject {
             line: self.line + lines_before,
-            byte_offset: self.offset + self.rest.len() as u64,
+            byte_offset: self.offset + self.filled as u64,
             counts_as_line: false,
             reason,
             detail,
@@ -323,9 +326,14 @@ impl<R: Read> Lines<R> {
     }
 
     fn cut(&mut self, whole: usize) -> RawBatch {
+        // A buffer that was used before keeps its length, so that nothing is cleared twice.
         let mut tail = self.spare.pop().unwrap_or_default();
-        tail.clear();
-        tail.extend_from_slice(&self.rest[whole..]);
+        let left = self.filled - whole;
+        if tail.len() < left {
+            tail.resize(left, 0);
+        }
+        tail[..left].copy_from_slice(&self.rest[whole..self.filled]);
+        self.filled = left;
         let mut bytes = std::mem::replace(&mut self.rest, tail);
         bytes.truncate(whole);
         if self.shape == Shape::Document {
@@ -346,13 +354,14 @@ impl<R: Read> Lines<R> {
             detail: format!("the line is longer than {} MiB and was not read", MAX_LINE >> 20),
         };
         loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.rest) {
+            if let Some(end) = memchr::memchr(b'\n', self.held()) {
                 self.offset += end as u64 + 1;
-                self.rest.drain(..=end);
+                self.rest.copy_within(end + 1..self.filled, 0);
+                self.filled -= end + 1;
                 break;
             }
-            self.offset += self.rest.len() as u64;
-            self.rest.clear();
+            self.offset += self.filled as u64;
+            self.filled = 0;
             if self.ended {
                 break;
             }
