@@ -79,7 +79,7 @@ fn main() -> Result<(), okno_store::StoreError> {
     let measurements: u32 = if std::env::args().any(|a| a == "--bench") { 40_000 } else { 200 };
     let dir = std::env::temp_dir().join(format!("okno-store-bench-{}", std::process::id()));
     let mut lake = Lake::open(&dir)?;
-    let facts: Vec<_> = (0..2000.min(measurements))
+    let mut facts: Vec<_> = (0..2000.min(measurements))
         .map(|n| {
             let m = measurement(n);
             let o: Vec<_> = (0..PER_MEASUREMENT).map(|i| observation(&m, n, i)).collect();
@@ -94,8 +94,12 @@ fn main() -> Result<(), okno_store::StoreError> {
     while n < measurements {
         let start = Instant::now();
         let mut batch = BatchBuilder::new();
-        for (m, o) in facts.iter().take(1000) {
+        for (m, o) in facts.iter_mut().take(1000) {
             let uid = format!("{}{n}", m.measurement_uid);
+            for (i, row) in o.iter_mut().enumerate() {
+                row.measurement_uid = uid.clone().into();
+                row.tcp_us = Some(i64::from(n % 4099) * 17 + i as i64);
+            }
             batch.push(
                 &Measurement {
                     measurement_uid: uid.into(),

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, SchemaRef};
 use okno_model::{ColumnKind, TableDoc};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -33,7 +33,13 @@ const ROW_GROUP_ROWS: usize = 32_768;
 /// Columns by which queries cut: only these carry the least and the greatest value of a row group.
 const CUT_BY: [&str; 7] = ["country", "hostname", "hour_utc", "network", "start_utc", "target", "test_name"];
 
-fn properties(doc: &TableDoc) -> WriterProperties {
+/// Rows that a table keeps in memory before it begins its file. A file that ends before is small, and
+/// its columns are looked at one by one: most are empty, and empty pages cost too.
+const WAITING_ROWS: usize = 2048;
+/// Below this size compression adds more than it takes away.
+const WORTH_COMPRESSING_BYTES: usize = 160;
+
+fn properties(doc: &TableDoc, whole: Option<&[RecordBatch]>) -> WriterProperties {
     let level = ZstdLevel::try_new(3).expect("zstd has a level 3");
     let mut builder = WriterProperties::builder()
         .set_created_by(CREATED_BY.into())
@@ -42,58 +48,121 @@ fn properties(doc: &TableDoc) -> WriterProperties {
         .set_statistics_enabled(EnabledStatistics::None)
         .set_statistics_truncate_length(Some(32))
         .set_offset_index_disabled(true);
-    for column in &doc.columns {
+    for (index, column) in doc.columns.iter().enumerate() {
         let path = ColumnPath::from(column.name);
         if CUT_BY.contains(&column.name) {
             builder = builder.set_column_statistics_enabled(path.clone(), EnabledStatistics::Chunk);
         }
         // Durations and hashes hardly repeat: a dictionary would only copy them.
         let unique = column.name.ends_with("_us") || column.name == "content_hash";
-        if unique && column.kind != ColumnKind::Str {
-            builder = builder.set_column_dictionary_enabled(path, false);
+        let bytes = whole.map(|batches| batches.iter().map(|b| value_bytes(b.column(index))).sum::<usize>());
+        if bytes == Some(0) || (unique && column.kind != ColumnKind::Str) {
+            builder = builder.set_column_dictionary_enabled(path.clone(), false);
+        }
+        if bytes.is_some_and(|bytes| bytes < WORTH_COMPRESSING_BYTES) {
+            builder = builder.set_column_compression(path, Compression::UNCOMPRESSED);
         }
     }
     builder.build()
 }
 
+/// Size of the values of a column, nulls not counted.
+fn value_bytes(column: &dyn Array) -> usize {
+    let values = column.len() - column.null_count();
+    match column.data_type() {
+        DataType::Boolean => values.div_ceil(8),
+        DataType::Utf8 => {
+            let text = column.as_any().downcast_ref::<StringArray>();
+            values * 4 + text.map_or(0, |text| text.iter().flatten().map(str::len).sum())
+        }
+        other => values * other.primitive_width().unwrap_or(8),
+    }
+}
+
 /// Writes the rows of one table into one file.
 pub(crate) struct TableWriter {
-    writer: ArrowWriter<DiskFile>,
+    doc: TableDoc,
+    state: State,
     rows: u64,
+}
+
+enum State {
+    /// few rows so far
+    Waiting {
+        file: DiskFile,
+        batches: Vec<RecordBatch>,
+        rows: usize,
+    },
+    Writing(Box<ArrowWriter<DiskFile>>),
+    /// an error ended it
+    Broken,
 }
 
 impl TableWriter {
     pub(crate) fn create(disk: &Disk, path: &Path, doc: &TableDoc) -> Result<Self> {
-        let options =
-            ArrowWriterOptions::new().with_properties(properties(doc)).with_skip_arrow_metadata(true);
-        let file = disk.create(path)?;
-        let writer = ArrowWriter::try_new_with_options(file, schema_of(doc), options)
-            .map_err(|e| StoreError::parquet("write", path, &e))?;
-        Ok(Self { writer, rows: 0 })
+        let state = State::Waiting { file: disk.create(path)?, batches: Vec::new(), rows: 0 };
+        Ok(Self { doc: doc.clone(), state, rows: 0 })
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
-        let outcome = self.writer.write(batch);
-        outcome.map_err(|e| StoreError::parquet("write", self.writer.inner().path(), &e))
+        if let State::Waiting { batches, rows, .. } = &mut self.state {
+            batches.push(batch.clone());
+            *rows += batch.num_rows();
+            return if *rows > WAITING_ROWS { self.begin(false).map(drop) } else { Ok(()) };
+        }
+        let writer = self.begin(false)?;
+        let outcome = writer.write(batch);
+        outcome.map_err(|e| StoreError::parquet("write", writer.inner().path(), &e))
     }
 
-    /// Memory held by the row group that is being built, in bytes.
+    /// Begins the file with the rows that wait; `is_whole` when these are all.
+    fn begin(&mut self, is_whole: bool) -> Result<&mut ArrowWriter<DiskFile>> {
+        if matches!(self.state, State::Waiting { .. })
+            && let State::Waiting { file, batches, .. } = std::mem::replace(&mut self.state, State::Broken)
+        {
+            let path = file.path().to_owned();
+            let wrap = |e| StoreError::parquet("write", &path, &e);
+            let properties = properties(&self.doc, is_whole.then_some(&batches));
+            let options =
+                ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+            let mut writer =
+                ArrowWriter::try_new_with_options(file, schema_of(&self.doc), options).map_err(wrap)?;
+            batches.iter().try_for_each(|batch| writer.write(batch)).map_err(wrap)?;
+            self.state = State::Writing(Box::new(writer));
+        }
+        match &mut self.state {
+            State::Writing(writer) => Ok(writer),
+            _ => Err(StoreError::Corrupt {
+                path: self.doc.name.into(),
+                text: "an earlier error ended this file".into(),
+            }),
+        }
+    }
+
+    /// Memory held by the rows that are not in the file yet, in bytes.
     pub(crate) fn pending_bytes(&self) -> usize {
-        self.writer.in_progress_size()
+        match &self.state {
+            State::Waiting { batches, .. } => batches.iter().map(RecordBatch::get_array_memory_size).sum(),
+            State::Writing(writer) => writer.in_progress_size(),
+            State::Broken => 0,
+        }
     }
 
     /// Ends the row group, which frees its memory.
     pub(crate) fn end_row_group(&mut self) -> Result<()> {
-        let outcome = self.writer.flush();
-        outcome.map_err(|e| StoreError::parquet("write", self.writer.inner().path(), &e))
+        let writer = self.begin(false)?;
+        let outcome = writer.flush();
+        outcome.map_err(|e| StoreError::parquet("write", writer.inner().path(), &e))
     }
 
     /// Ends the file and waits until it is on the disk; returns its rows and bytes.
     pub(crate) fn finish(mut self) -> Result<(u64, u64)> {
-        let outcome = self.writer.finish();
-        outcome.map_err(|e| StoreError::parquet("write", self.writer.inner().path(), &e))?;
-        Ok((self.rows, self.writer.inner_mut().sync()?))
+        let rows = self.rows;
+        let writer = self.begin(true)?;
+        let outcome = writer.finish();
+        outcome.map_err(|e| StoreError::parquet("write", writer.inner().path(), &e))?;
+        Ok((rows, writer.inner_mut().sync()?))
     }
 }
 
