@@ -466,6 +466,23 @@ fn a_request_that_failed_at_a_stage_nobody_wrote_down_is_no_silence_at_http() {
     accused(&v, &[]);
 }
 
+#[test]
+fn an_attempt_that_the_next_one_made_good_accuses_nobody() {
+    let attempts = |second: &str| {
+        judge(&web(
+            "http://news.example/",
+            &[
+                HELPER,
+                "system news.example = 50.1.1.1
+        chain news.example 50.1.1.1:80 tcp=ok http=!timeout",
+                second,
+            ],
+        ))
+    };
+    accused(&attempts("chain news.example 50.1.1.1:80 tcp=ok http=200 body=40000 title=Morning_paper"), &[]);
+    accused(&attempts("chain news.example 50.1.1.1:80 tcp=ok http=!timeout"), &["http http.timeout"]);
+}
+
 fn fingerprints() -> Knowledge {
     let page = |id: &str, scope, country: &[&str]| FingerprintInfo {
         id: id.to_owned(),

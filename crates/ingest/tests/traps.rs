@@ -718,3 +718,20 @@ fn the_table_of_traps_has_a_row_for_each_and_names_tests_that_exist() {
     }
     assert_eq!(number, 42);
 }
+
+#[test]
+fn a_lookup_failure_that_stands_beside_the_list_of_lookups_is_a_row() {
+    for queries in
+        ["[]", "null", r#"[{"hostname":"www.example.org","query_type":"A","failure":null,"answers":[]}]"#]
+    {
+        let rows = web(&format!(r#"{{"queries":{queries},"dns_experiment_failure":"dns_name_error"}}"#));
+        let failed: Vec<_> = rows.observations.iter().filter(|row| row.dns_failure.is_some()).collect();
+        assert_eq!(failed.len(), 1, "{queries}");
+        assert_eq!(failed[0].dns_failure, Some(Failure::DnsNxDomain));
+        assert_eq!(failed[0].hostname.as_deref(), Some("www.example.org"));
+    }
+    let told = web(
+        r#"{"queries":[{"hostname":"www.example.org","failure":"dns_nxdomain_error","answers":null}],"dns_experiment_failure":"dns_nxdomain_error"}"#,
+    );
+    assert_eq!(told.observations.len(), 1, "what the list tells is not told twice");
+}

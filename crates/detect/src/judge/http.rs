@@ -36,7 +36,15 @@ fn is_http(row: &Observation<'_>) -> bool {
 
 /// The exchange to judge by: one that shows a block page, else a user's, else one that failed.
 fn chosen<'f, 'a>(view: &View<'_, 'f, 'a>) -> Option<&'f Observation<'a>> {
-    view.unit.rows.iter().copied().filter(|row| is_http(row)).max_by_key(|row| {
+    let rows = || view.unit.rows.iter().copied().filter(|row| is_http(row));
+    // Probes before 2021 tried again; an attempt that another one made good says nothing.
+    let made_good = |row: &Observation<'_>| {
+        row.http_failure.is_some()
+            && rows().any(|other| {
+                other.http_failure.is_none() && other.http_url == row.http_url && other.ip == row.ip
+            })
+    };
+    rows().filter(|row| !made_good(row)).max_by_key(|row| {
         let rank = u32::from(page::blockpage(row, view.scene).is_some()) * 8
             + u32::from(!view.is_false_address(row)) * 4
             + u32::from(row.classic) * 2

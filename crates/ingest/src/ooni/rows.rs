@@ -33,6 +33,7 @@ pub fn observations<'a>(
     let mut rows: Vec<Observation<'a>> = links.iter().map(|link| frame.row(link)).collect();
     let statements = nettests::statements(&measurement.test_name, raw);
     rows.extend(statements.into_iter().map(|row| frame.statement(row)));
+    frame.stated_lookup(&mut rows);
     for (number, row) in rows.iter_mut().enumerate() {
         row.observation = u32::try_from(number).unwrap_or(u32::MAX);
     }
@@ -204,6 +205,29 @@ impl<'a> Frame<'_, 'a> {
             row.ip_org = info.org.map(|org| Cow::Owned(org.into_owned()));
             row.ip_country = info.country;
         }
+    }
+
+    /// Probes before 2021 told the failure of the input's lookup beside the list of lookups, not in it.
+    fn stated_lookup(&self, rows: &mut Vec<Observation<'a>>) {
+        let Outcome::Failed(failure) = self.raw.key_outcome("dns_experiment_failure") else { return };
+        let Some(host) = &self.measurement.hostname else { return };
+        let of_input = |row: &Observation<'_>| {
+            row.hop == 0 && row.dns_lookup.is_some() && row.hostname.as_ref() == Some(host)
+        };
+        if rows.iter().any(|row| of_input(row) && (row.dns_failure.is_some() || row.ip.is_some())) {
+            return;
+        }
+        if let Some(row) = rows.iter_mut().find(|row| of_input(row)) {
+            row.dns_failure = Some(failure);
+            return;
+        }
+        let mut row = self.blank();
+        row.hostname = Some(host.clone());
+        row.dns_lookup = u32::try_from(self.raw.queries.len()).ok();
+        row.dns_engine = Some(Cow::Borrowed("unknown"));
+        row.dns_failure = Some(failure);
+        row.dns_answers = Some(0);
+        rows.push(row);
     }
 
     fn statement(&self, statement: nettests::AppRow<'a>) -> Observation<'a> {
