@@ -487,7 +487,7 @@ fn fingerprints() -> Knowledge {
     let page = |id: &str, scope, country: &[&str]| FingerprintInfo {
         id: id.to_owned(),
         scope,
-        countries: country.iter().map(|c| okno_model::Country::parse(c).unwrap()).collect(),
+        countries: country.iter().map(|c| okno_model::Country::parse(c).expect("a country code")).collect(),
     };
     Knowledge::new(
         [
