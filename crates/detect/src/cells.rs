@@ -105,7 +105,8 @@ impl CellBuilder {
         Self::default()
     }
 
-    /// Adds a verdict. Verdicts of one measurement follow each other; `report` is the measurement's report id.
+    /// Adds a verdict. Verdicts of one measurement follow each other; `report` is the measurement's
+    /// report id.
     pub fn add(&mut self, verdict: &Verdict<'_>, report: Option<&str>) {
         if verdict.measurement_uid != self.current {
             self.close();

@@ -19,8 +19,10 @@ pub struct Knowledge {
 }
 
 impl Knowledge {
-    /// From HTTP fingerprints (ingest has matched them; observations carry their ids), DNS fingerprints with the
-    /// answer that each stands for, and the stamp that verdicts shall carry. Of two with one id the later counts.
+    /// From HTTP fingerprints (ingest has matched them; observations carry their ids), DNS
+    /// fingerprints with the
+    /// answer that each stands for, and the stamp that verdicts shall carry. Of two with one id the
+    /// later counts.
     pub fn new(
         http: impl IntoIterator<Item = FingerprintInfo>,
         dns: impl IntoIterator<Item = (String, FingerprintInfo)>,

@@ -68,7 +68,8 @@
 //!
 //! # Baselines
 //!
-//! Other networks vote, one vote each for a thing and a day. Three must agree. What fails in several countries
+//! Other networks vote, one vote each for a thing and a day. Three must agree. What fails in
+//! several countries
 //! and works nowhere is down; what fails in one country only may be blocked by all its networks, so that is
 //! never called down. A software version that fails in several countries where other versions succeed is an
 //! instrument defect. Votes are as honest as the AS numbers that probes report: who forges many networks can

@@ -176,7 +176,7 @@ fn scene(dice: &mut Dice) -> Scene {
     m.hostname = text(dice, &HOSTS);
     m.input = text(dice, &["https://a.example/", "http://b.example/", ""]);
     m.network = Asn(dice.of(&[0, 137, 7, 64512, u32::MAX, 1, 2, 3, 4]));
-    m.country = Country::parse(dice.of(&["IT", "RU", "DE"])).unwrap();
+    m.country = Country::parse(dice.of(&["IT", "RU", "DE"])).expect("country codes");
     m.start_utc = time(dice);
     m.upload_utc =
         dice.of(&[None, Some(Timestamp::from_micros(i64::MIN)), Some(Timestamp::from_micros(i64::MAX))]);

@@ -5,6 +5,8 @@
 //! Every line prints the time and a hash of the answer; two speeds are compared only if the answers
 //! agree. Run: `cargo bench -p okno-ingest --bench fingerprints`.
 
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};

@@ -180,7 +180,8 @@ table! {
         test_name: Text<'a>,
         /// version of the test
         test_version: Option<Text<'a>>,
-        /// probe's clock at the measurement's start; the test's start where the former is absent or unreadable
+        /// probe's clock at the measurement's start; the test's start where the former is absent or
+        /// unreadable
         start_utc: Timestamp,
         /// collector's clock at submission, when the uid carries it
         upload_utc: Option<Timestamp>,
@@ -238,7 +239,8 @@ table! {
 }
 
 table! {
-    /// One row per DNS → TCP → TLS or QUIC → HTTP chain that a probe walked. A step that was not walked, or was walked apart, leaves its columns empty.
+    /// One row per DNS → TCP → TLS or QUIC → HTTP chain that a probe walked. A step that was not
+    /// walked, or was walked apart, leaves its columns empty.
     "observations" => pub struct Observation<'a> {
         /// measurement that it belongs to
         measurement_uid: Text<'a>,

@@ -57,7 +57,8 @@ pub enum State {
 }
 
 impl State {
-    /// All states, from the least to the most alarming: the order in which a measurement's verdicts are summed up.
+    /// All states, from the least to the most alarming: the order in which a measurement's verdicts
+    /// are summed up.
     pub const ALL: [Self; 5] = [Self::Insufficient, Self::Ok, Self::Down, Self::Throttled, Self::Blocked];
 
     /// The word used in code, tables and pages.

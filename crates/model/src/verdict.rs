@@ -26,7 +26,8 @@ table! {
         layer: Layer,
         /// ok, down, blocked, throttled, insufficient
         state: State,
-        /// dot path of the taxonomy, the deepest node that the evidence supports; empty unless blocked or throttled
+        /// dot path of the taxonomy, the deepest node that the evidence supports; empty unless
+        /// blocked or throttled
         mechanism: Option<Text<'a>>,
         /// how probable the state is, given the evidence, 0 to 1
         probability: f64,

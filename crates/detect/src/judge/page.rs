@@ -63,7 +63,8 @@ pub(super) fn compare(row: &Observation<'_>, control: Option<&Control<'_>>) -> L
     let compared = [length(row, control), title(row, control), headers(row, control)];
     let same = compared.contains(&Some(true));
     let different = compared.iter().filter(|result| **result == Some(false)).count();
-    // A helper that got next to nothing was shown a stub; a block page is smaller than the page it stands for.
+    // A helper that got next to nothing was shown a stub; a block page is smaller than the page it
+    // stands for.
     let plausible = compared[1] == Some(false) || row.http_body_bytes < control.http_body_bytes;
     let is_page = |status: Option<u32>| status.is_some_and(|status| (200..300).contains(&status));
     if same && control.http_status == Some(status) {

@@ -61,7 +61,8 @@ fn failed<'f, 'a>(view: &View<'_, 'f, 'a>, classic: bool, evidence: &mut Evidenc
         } else if row.fetch_body == Some(false) {
             excused.add(Sign::TcpCheckOnly);
         } else if is_false(view, row) && !control_ok {
-            // An address that only a false answer gave may be anything; if the helper connects to it, it is judgeable.
+            // An address that only a false answer gave may be anything; if the helper connects to
+            // it, it is judgeable.
             excused.add(Sign::TcpNotTrusted);
         } else if !classic || row.classic {
             let active = row.tcp_failure.is_some_and(|failure| failure.kind() != FailureKind::Timeout);

@@ -4,7 +4,8 @@
 //! get https://site.example/                        input; its host is the target
 //! probe AS137 IT                                   network and country (the default)
 //! test telegram                                    another nettest; operations count as a user's
-//! control dns site.example = 20.0.0.1              `= !nxdomain` for a failure; several addresses with blanks
+//! control dns site.example = 20.0.0.1              `= !nxdomain` for a failure; several addresses
+//! with blanks
 //! control tcp 20.0.0.1:443 ok                      or `!refused`
 //! control tls 20.0.0.1:443 site.example ok
 //! control http 200 1533 title=Home_page headers=alt-svc        or `control http !dns_lookup_error`
@@ -251,7 +252,8 @@ impl Scene {
         let blank = self.row(words);
         let host = (words[0] != "-").then(|| words[0].to_owned());
         let (ip, port) = endpoint(words[1]);
-        // As ingest does: the first row of a lookup that gave this address and is not taken, a user's for a user's.
+        // As ingest does: the first row of a lookup that gave this address and is not taken, a
+        // user's for a user's.
         let found = self.observations.iter().position(|row| {
             row.ip.as_deref() == Some(ip.as_str())
                 && row.hostname.as_deref() == host.as_deref()

@@ -60,7 +60,8 @@ fn is_bogon_v6(ip: Ipv6Addr) -> bool {
         [0x64, 0xff9b, 0, 0, 0, 0, ..] => is_bogon_v4(low_v4(ip)), // 64:ff9b::/96 NAT64, RFC 6052: as its IPv4
         [0x64, 0xff9b, 1, ..] => true,                             // 64:ff9b:1::/48 local-use NAT64, RFC 8215
         [0x100, 0, 0, 0, ..] => true,                              // 100::/64 discard only, RFC 6666
-        // 2001::/32 Teredo: bits 32-63 are the server's IPv4, bits 96-127 the client's, inverted (RFC 4380 section 4)
+        // 2001::/32 Teredo: bits 32-63 are the server's IPv4, bits 96-127 the client's, inverted
+        // (RFC 4380 section 4)
         [0x2001, 0, a, b, .., c, d] => is_bogon_v4(v4_of(a, b)) || is_bogon_v4(v4_of(!c, !d)),
         [0x2001, 2, 0, ..] => true,        // 2001:2::/48 benchmarking, RFC 5180
         [0x2001, 0x10..=0x1f, ..] => true, // 2001:10::/28 ORCHID, deprecated, RFC 4843

@@ -93,7 +93,8 @@ pub struct StateCounts {
 }
 
 /// One target on one network: the sum of all hours. Fill by
-/// `SELECT target, country, network, count(*) FILTER (WHERE state = 'ok') … FROM measurement_verdicts GROUP BY 1, 2, 3`.
+/// `SELECT target, country, network, count(*) FILTER (WHERE state = 'ok') … FROM
+/// measurement_verdicts GROUP BY 1, 2, 3`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CellFacts {

@@ -33,7 +33,8 @@ pub fn wilson(hits: u64, total: u64) -> Option<(f64, f64)> {
     Some((low, high))
 }
 
-/// The state of most judged measurements; ties go to the less alarming one, as in `okno_model::Cell::majority`.
+/// The state of most judged measurements; ties go to the less alarming one, as in
+/// `okno_model::Cell::majority`.
 pub fn majority(counts: &StateCounts) -> State {
     let mut best = (State::Insufficient, 0);
     for (state, count) in [

@@ -316,7 +316,8 @@ fn probability(value: f64, lang: Lang) -> String {
     format!("{}{}{:02}", hundredths / 100, lang.pick(".", ","), hundredths % 100)
 }
 
-/// Whether an id is one that OONI's archive hands out (`YYYYMMDDhhmmss.micros_CC_test_hash`), so that a link to
+/// Whether an id is one that OONI's archive hands out (`YYYYMMDDhhmmss.micros_CC_test_hash`), so
+/// that a link to
 /// it leads somewhere.
 fn is_archived(uid: &str) -> bool {
     let parts: Vec<&str> = uid.split('_').collect();

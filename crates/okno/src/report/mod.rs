@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The page asks for nothing from outside: no script, no font, no image, and a content policy that forbids
-//! them. Both languages are in the file; a pair of radio buttons chooses, so the switch needs no script either.
+//! them. Both languages are in the file; a pair of radio buttons chooses, so the switch needs no
+//! script either.
 //! [`render`] is pure: same facts, same bytes.
 
 mod chart;
@@ -103,7 +104,8 @@ struct Caps {
     rows: usize,
 }
 
-/// From generous to meagre; [`render`] takes the first that fits. The map gives way last: it says most per byte.
+/// From generous to meagre; [`render`] takes the first that fits. The map gives way last: it says
+/// most per byte.
 #[rustfmt::skip]
 const LEVELS: [Caps; 8] = [
     Caps { headlines: 16, networks: 12, blocked_rows: 80, repeat_witness: true, signs: 24, names: 120, countries: 6, heat_rows: 60, heat_columns: 20, charts: 18, bars: 100, rows: 40 },
