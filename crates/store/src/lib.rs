@@ -22,9 +22,11 @@
 //! lake.begin(&plan)?;
 //! let mut writer = SegmentWriter::create(&lake, &plan.segments[0])?;
 //! let mut batch = BatchBuilder::new();
-//! batch.push(&Measurement { measurement_uid: "u1".into(), source: "a.jsonl".into(), ..Measurement::default() }, &[], &[], &[]);
+//! let mut row = Measurement { measurement_uid: "u1".into(), ..Measurement::default() };
+//! row.source = "a.jsonl".into();
+//! batch.push(&row, &[], &[], &[]);
 //! writer.append(batch.finish())?;
-//! let counts = Source { path: "a.jsonl".into(), hash: "00".into(), lines: 1, measurements: 1, ..Source::default() };
+//! let counts = Source { path: "a.jsonl".into(), lines: 1, measurements: 1, ..Source::default() };
 //! let done = writer.finish(vec![counts])?;
 //! lake.commit(done)?;
 //! let months = lake.manifest().months();
