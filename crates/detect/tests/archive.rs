@@ -1,6 +1,8 @@
 //! Real measurements, read by ingest: the emulator's with their truth, and the odd ones of the archive.
 //! Skipped where the shared data are not present.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -225,7 +225,8 @@ table! {
         control: Text<'a>,
         /// why the test helper gave no answer
         control_failure: Option<Failure>,
-        /// the probe's own verdict (`test_keys.blocking`): `false`, `dns`, `tcp_ip`, `http-diff`, `http-failure`
+        /// the probe's own verdict (`test_keys.blocking`): `false`, `dns`, `tcp_ip`, `http-diff`,
+        /// `http-failure`
         probe_blocking: Option<Text<'a>>,
         /// the probe's own verdict (`test_keys.accessible`)
         probe_accessible: Option<bool>,

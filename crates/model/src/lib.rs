@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Everything that crosses a crate border is a type of this crate, and every table that reaches the
-//! disk is one struct here: [`table!`] derives its schema, its documentation and the order of its
+//! disk is one struct here: `table!` derives its schema, its documentation and the order of its
 //! columns from the same lines, so code, files and `okno tables` cannot disagree.
 //!
 //! ```

@@ -11,7 +11,8 @@
 //! control http 200 1533 title=Home_page headers=alt-svc        or `control http !dns_lookup_error`
 //! control failed connection_reset                  also `absent`, `none`
 //! system site.example = 20.0.0.1                   also udp, doh, dot; `hop=1`
-//! chain site.example 20.0.0.1:443 tcp=ok tls=ok http=200 body=1533 title=Home_page    `other`: not a user's; `check`: fetch_body=false
+//! chain site.example 20.0.0.1:443 tcp=ok tls=ok http=200 body=1533 title=Home_page
+//!                                    `other`: not a user's; `check`: fetch_body=false
 //! app bootstrap !timeout role=dc1
 //! ```
 //!
