@@ -101,7 +101,7 @@ fn scope(asking: &Asking<'_>) -> Result<Scope> {
         "SELECT count(*) AS measurements, min(start_utc) FILTER (WHERE plausible) AS first_utc, \
          max(start_utc) FILTER (WHERE plausible) AS last_utc, \
          count(DISTINCT network) FILTER (WHERE network > 0) AS networks, count(DISTINCT target) AS targets, \
-         count(DISTINCT report_id) AS reports, sum(observations) AS observations, \
+         count(DISTINCT report_id) AS reports, coalesce(sum(observations), 0) AS observations, \
          count(*) FILTER (WHERE origin = 'synthetic') AS synthetic \
          FROM (SELECT *, start_utc >= TIMESTAMP '2012-01-01T00:00:00Z' AND \
            (upload_utc IS NULL OR start_utc <= upload_utc + INTERVAL '1 day') AS plausible FROM measurements)",
@@ -237,9 +237,9 @@ fn witnesses(asking: &Asking<'_>) -> Result<Vec<Witness>> {
         "SELECT target, country, network, state, measurement_uid, test_name, start_utc, witness, mechanism, \
          rule, probability, fingerprint FROM (\
            SELECT *, row_number() OVER (PARTITION BY country, target, state, network \
-             ORDER BY probability DESC, start_utc DESC, measurement_uid, hop, layer) AS place, \
+             ORDER BY probability DESC, start_utc DESC, measurement_uid, hop, layer, hostname, witness) AS place, \
              row_number() OVER (PARTITION BY country, target, state \
-             ORDER BY probability DESC, start_utc DESC, measurement_uid, hop, layer) AS overall \
+             ORDER BY probability DESC, start_utc DESC, measurement_uid, hop, layer, hostname, witness) AS overall \
            FROM verdicts WHERE state IN ('blocked', 'throttled', 'down') AND witness IS NOT NULL) \
          WHERE place = 1 OR overall = 1 ORDER BY country, target, state, overall",
     )
@@ -271,12 +271,13 @@ fn networks(asking: &Asking<'_>, run: &Run<'_>, hours: u32) -> Result<Vec<Networ
          max(m.start_utc) AS last_utc FROM {JUDGED} GROUP BY v.network, v.country \
          ORDER BY measurements DESC, v.network, v.country"
     ))?;
+    // By number: `start_utc` would be the measurement's, not the bucket's.
     let buckets: Vec<Bucket> = asking.rows(&format!(
         "SELECT v.network, v.country, \
          date_bin(INTERVAL '{hours} hours', m.start_utc, TIMESTAMP '1970-01-01T00:00:00Z') AS start_utc, \
          count(*) AS measurements, count(*) FILTER (WHERE v.anomaly) AS interference, \
          count(*) FILTER (WHERE v.state = 'insufficient') AS insufficient \
-         FROM {JUDGED} GROUP BY v.network, v.country, start_utc ORDER BY v.network, v.country, start_utc"
+         FROM {JUDGED} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
     ))?;
     let mut volume: BTreeMap<(String, u32), Vec<BucketFacts>> = BTreeMap::new();
     for row in buckets {
@@ -378,9 +379,9 @@ fn quality(asking: &Asking<'_>, run: &Run<'_>) -> Result<QualityFacts> {
         "SELECT reason, count(*) AS rows, \
          count(*) FILTER (WHERE measurement_uid IS NOT NULL AND reason <> 'duplicate_measurement') \
            AS rows_of_kept_measurements, count(DISTINCT source) AS files, \
-         first_value(source ORDER BY source, line, byte_offset) AS example_source, \
-         first_value(line ORDER BY source, line, byte_offset) AS example_line, \
-         first_value(part ORDER BY source, line, byte_offset) AS example_part \
+         first_value(source ORDER BY source, line, byte_offset, part) AS example_source, \
+         first_value(line ORDER BY source, line, byte_offset, part) AS example_line, \
+         first_value(part ORDER BY source, line, byte_offset, part) AS example_part \
          FROM rejects GROUP BY reason ORDER BY rows DESC, reason",
     )?;
     let count = |reason: &str| rejects.iter().find(|row| row.reason == reason).map_or(0, |row| row.rows);

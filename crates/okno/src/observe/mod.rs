@@ -72,7 +72,24 @@ pub fn run(args: &Observe) -> Result<ExitCode> {
     } else {
         println!("{ending}")
     }
+    if facts.scope.measurements == 0 {
+        eprintln!("okno: {}", nothing(&facts, &args.lake));
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why there is not one measurement, and where to look.
+fn nothing(facts: &report::facts::ReportFacts, lake: &Path) -> String {
+    let reasons: Vec<String> =
+        facts.quality.rejects.iter().map(|row| format!("{} {}", row.rows, row.reason)).collect();
+    format!(
+        "no measurement could be read: {} lines in {} files ({}); okno sql --lake {} \"SELECT * FROM rejects\" tells more",
+        facts.quality.lines,
+        facts.quality.files,
+        if reasons.is_empty() { "empty".to_owned() } else { reasons.join(", ") },
+        lake.display()
+    )
 }
 
 fn available() -> usize {
