@@ -12,7 +12,7 @@ use crate::cli::Tables;
 /// Views over the tables, which SQL knows as well.
 const VIEWS: [(&str, &str); 1] = [(
     "measurement_verdicts",
-    "One row per measurement: measurement_uid, test_name, country, network, target, state, layer, mechanism, probability, anomaly, confirmed. The state is the most alarming of its verdicts (blocked, throttled, down, ok, insufficient); anomaly is blocked or throttled; confirmed needs a blockpage fingerprint.",
+    "One row per measurement: measurement_uid, test_name, country, network, target, state, layer, mechanism, probability, and OONI's anomaly, confirmed and blocking. The state is the most alarming of its verdicts (blocked, throttled, down, ok, insufficient); it is ok only if its last step is, else insufficient. anomaly is blocked or throttled with a probability of at least 0.5; confirmed needs a blockpage fingerprint besides; blocking is dns, tcp_ip, http-failure, http-diff, false, or null.",
 )];
 
 pub fn run(args: &Tables) -> Result<ExitCode> {

@@ -39,19 +39,36 @@ const ANSWER_BYTES: usize = 256 << 20;
 const MEASUREMENT_VERDICTS: &str = "
 CREATE VIEW measurement_verdicts AS
 SELECT measurement_uid, test_name, country, network, target, state, layer, mechanism, probability,
-       state IN ('blocked', 'throttled') AS anomaly, confirmed
+       state IN ('blocked', 'throttled') AND probability >= 0.5 AS anomaly,
+       state IN ('blocked', 'throttled') AND probability >= 0.5 AND named = 1 AS confirmed,
+       CASE WHEN state = 'insufficient' OR layer = 'app' THEN NULL
+            WHEN state IN ('ok', 'down') THEN 'false'
+            WHEN layer = 'dns' THEN 'dns'
+            WHEN layer = 'tcp' THEN 'tcp_ip'
+            WHEN mechanism IN ('http.blockpage', 'http.redirect', 'http.error', 'http.tampering') THEN 'http-diff'
+            ELSE 'http-failure' END AS blocking
 FROM (
-  SELECT *,
-         row_number() OVER (PARTITION BY measurement_uid ORDER BY severity DESC, probability DESC, hop, layer, hostname) AS place,
-         max(is_confirmed) OVER (PARTITION BY measurement_uid) = 1 AS confirmed
+  SELECT *, max(CASE WHEN from_end = 1 AND severity = 0 THEN 1 ELSE 0 END) OVER (PARTITION BY measurement_uid) AS open_end
   FROM (
     SELECT *,
-           CASE state WHEN 'blocked' THEN 4 WHEN 'throttled' THEN 3 WHEN 'down' THEN 2 WHEN 'ok' THEN 1 ELSE 0 END AS severity,
-           CASE WHEN fingerprint IS NOT NULL AND state = 'blocked' THEN 1 ELSE 0 END AS is_confirmed
-    FROM verdicts
+           row_number() OVER (PARTITION BY measurement_uid
+             ORDER BY severity DESC, probability DESC, hop, depth, hostname) AS place,
+           row_number() OVER (PARTITION BY measurement_uid
+             ORDER BY layer = 'app' DESC, hop DESC, depth DESC, hostname) AS from_end,
+           max(severity) OVER (PARTITION BY measurement_uid) AS worst,
+           max(is_named) OVER (PARTITION BY measurement_uid) AS named
+    FROM (
+      SELECT *,
+             CASE state WHEN 'blocked' THEN 4 WHEN 'throttled' THEN 3 WHEN 'down' THEN 2 WHEN 'ok' THEN 1 ELSE 0 END AS severity,
+             CASE layer WHEN 'dns' THEN 0 WHEN 'tcp' THEN 1 WHEN 'tls' THEN 2 WHEN 'quic' THEN 3 WHEN 'http' THEN 4 ELSE 5 END AS depth,
+             CASE WHEN fingerprint IS NOT NULL AND state = 'blocked'
+                    AND mechanism IN ('dns.injection.blockpage', 'http.blockpage', 'http.redirect')
+                  THEN 1 ELSE 0 END AS is_named
+      FROM verdicts
+    )
   )
 )
-WHERE place = 1";
+WHERE CASE WHEN worst = 1 AND open_end = 1 THEN from_end ELSE place END = 1";
 
 /// Tables that the lake keeps by month.
 fn is_by_month(table: &str) -> bool {

@@ -147,7 +147,7 @@ fn verdicts(n: u32) -> Vec<Verdict<'static>> {
     let state = states[n as usize % 5];
     let mut worst = verdict(Layer::Tls, state, 0.75);
     if state.is_interference() {
-        worst.mechanism = Some("tls.reset.sni".into());
+        worst.mechanism = Some(if n == 3 { "http.blockpage" } else { "tls.reset.sni" }.into());
         worst.fingerprint = (n == 3).then(|| "page_1".into());
     }
     let dns = if state == State::Insufficient { State::Insufficient } else { State::Ok };
@@ -261,7 +261,7 @@ fn an_empty_lake_answers_with_no_rows() {
         assert_eq!(answer.rows(), 0);
         assert!(answer.columns.len() >= doc.columns.len(), "{}", doc.name);
     }
-    assert_eq!(session.query("SELECT * FROM measurement_verdicts").unwrap().columns.len(), 11);
+    assert_eq!(session.query("SELECT * FROM measurement_verdicts").unwrap().columns.len(), 12);
 }
 
 /// Reads the lake with tools that know nothing of us.

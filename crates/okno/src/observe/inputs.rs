@@ -27,6 +27,25 @@ pub struct Unreadable {
     pub why: String,
 }
 
+/// Refuses arguments that name nothing, before anything is made.
+pub fn check(args: &[PathBuf]) -> Result<()> {
+    for arg in args {
+        let text = arg.to_string_lossy();
+        if text == "-" || arg.exists() {
+            continue;
+        }
+        if !is_glob(&text) {
+            return Err(Unusable(format!("{text} does not exist; give files, folders, globs, or -")).into());
+        }
+        glob::Pattern::new(&text).map_err(|e| Unusable(format!("{text} is no pattern: {e}")))?;
+    }
+    Ok(())
+}
+
+fn is_glob(text: &str) -> bool {
+    text.contains(['*', '?', '['])
+}
+
 /// Finds the files behind the arguments, in the order given, each once.
 pub fn find(args: &[PathBuf], spool: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut found: Vec<(String, PathBuf)> = Vec::new();
@@ -39,7 +58,7 @@ pub fn find(args: &[PathBuf], spool: &Path) -> Result<Vec<(String, PathBuf)>> {
         let mut files = Vec::new();
         if arg.exists() {
             source::walk(arg, &mut files).with_context(|| format!("cannot read {}", arg.display()))?;
-        } else if text.contains(['*', '?', '[']) {
+        } else if is_glob(&text) {
             let matches = glob::glob(&text).map_err(|e| Unusable(format!("{text} is no pattern: {e}")))?;
             for path in matches {
                 source::walk(&path?, &mut files)?;

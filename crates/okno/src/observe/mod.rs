@@ -33,6 +33,7 @@ pub fn run(args: &Observe) -> Result<ExitCode> {
         );
         return Err(Unusable(text).into());
     }
+    inputs::check(&args.paths)?;
     let mut lake = Lake::open(&args.lake)?;
     let unreadable =
         if args.paths.is_empty() { Vec::new() } else { ingest(args, &mut lake, &reference, threads)? };
@@ -146,9 +147,11 @@ fn judge(
         fingerprints.dns_answers().map(|(answer, info)| (answer.to_owned(), info.clone())),
         reference.stamp(),
     );
-    let months = lake.manifest().months().len() as u64;
-    let stage = Progress::new("judge", months, false, args.quiet);
-    let judged = okno_store::judge(lake, rules, &knowledge, threads, &|_| stage.step(1))?;
+    let stage = Progress::new("judge", 0, false, args.quiet);
+    let judged = okno_store::judge(lake, rules, &knowledge, threads, &|at| {
+        let pass = if at.judging { "verdicts" } else { "baseline" };
+        stage.at(at.done, at.total, format!("{pass} of {}", at.month));
+    })?;
     if judged.baseline_share < 1.0 {
         eprintln!(
             "okno: baselines were drawn from {:.0} % of the votes, because all would not fit into memory",
@@ -159,7 +162,7 @@ fn judge(
     Ok(())
 }
 
-/// Names the lake's content: the manifest names every file with its hash.
+/// Names the lake's content: the manifest names every segment by the hashes of its sources.
 fn lake_hash(lake: &Path) -> Result<String> {
     let path = lake.join("manifest.json");
     let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -45,6 +45,15 @@ impl Progress {
         }
     }
 
+    /// The stage stands at `done` of `total`.
+    pub fn at(&self, done: u64, total: u64, what: String) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.set_message(what);
+        }
+    }
+
     /// Measurements were read.
     pub fn measurements(&self, count: u64) {
         let total = self.measurements.fetch_add(count, Ordering::Relaxed) + count;
