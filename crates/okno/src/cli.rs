@@ -158,6 +158,9 @@ pub struct Reference {
 #[derive(Debug, Subcommand)]
 pub enum ReferenceAction {
     /// Show what is imported
+    #[command(after_help = "Examples:
+  okno reference list
+  okno reference list --reference /data/reference --json")]
     List {
         /// Folder of reference data
         #[arg(long, value_name = "DIR", env = "OKNO_REFERENCE", default_value = "okno-reference")]
@@ -167,6 +170,9 @@ pub enum ReferenceAction {
         json: bool,
     },
     /// Import tables: IP to AS, countries, fingerprints, test lists
+    #[command(after_help = "Examples:
+  okno reference import ip-location-db-asn-*.tgz fingerprints_dns.csv fingerprints_http.csv
+  okno reference import test-lists/lists/ --reference /data/reference")]
     Import {
         /// Files or folders as published (.csv, .json, .tgz of npm; plain, gzip or zstd)
         #[arg(required = true)]
