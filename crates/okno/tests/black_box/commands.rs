@@ -1,4 +1,5 @@
-//! The sisters of `observe`: help, tables, rules, reference data, SQL; and judging again without the raw files.
+//! The sisters of `observe`: help, tables, rules, reference data, SQL; and judging again without the raw
+//! files.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -31,8 +31,8 @@ pub fn text(lines: &[String]) -> Vec<u8> {
     bytes
 }
 
-/// Writes `copies` of the samples into eight gzip files, so large that each is a segment of its own, and thirty
-/// small ones that are packed together. Returns their folder and the size of the text.
+/// Writes `copies` of the samples into eight gzip files, so large that each is a segment of its own, and
+/// thirty small ones that are packed together. Returns their folder and the size of the text.
 pub fn write(folder: &Folder, name: &str, copies: usize) -> (PathBuf, usize) {
     let all: Vec<String> = lines(copies).collect();
     let (large, small) = all.split_at(all.len() * 19 / 20);

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::binary::{Folder, arg, workspace};
 
-/// A row of `samples/truth.csv`. Alternatives stand with a blank between them, layers and mechanisms in pairs.
+/// A row of `samples/truth.csv`. Alternatives stand with a blank between them; layers and mechanisms come in
+/// pairs.
 struct Truth {
     uid: String,
     interference: bool,
@@ -144,7 +145,7 @@ fn every_interference_of_the_samples_is_found_at_its_layer_and_nobody_else_is_ac
     assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), truth.len(), wrong.join("\n"));
 }
 
-/// Scenarios, or tests, of the samples of which nobody interfered with, and which `okno` cannot tell to be fine
+/// Scenarios, or tests, of the samples with which nobody interfered, and which `okno` cannot tell to be fine
 /// yet. It says `insufficient`, which is no accusation. Shrink this list, never extend it.
 const NOT_TOLD: [(&str, &str); 2] = [
     ("captcha", "a challenge over cleartext HTTP could be anybody's"),
