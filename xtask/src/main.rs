@@ -15,7 +15,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   test [ARGS]                      run all tests (release profile); the closing line sums them
   ci                               fmt, tidy, clippy, doc, test
   tidy [--ratchet]                 rules of the house that no compiler checks; --ratchet accepts present sizes
-  bench [NAME]                     run the benches
+  bench [NAME [ARGS]]              run the benches
   samples [--seed N] [--out DIR]   write samples/ (measurements with a known truth)
 ";
 
@@ -52,7 +52,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         "tidy" => Ok(if tidy::report(&root)? { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
-        "bench" => chores::bench(&root, rest.first().map(String::as_str)),
+        "bench" => chores::bench(&root, rest.first().map(String::as_str), rest.get(1..).unwrap_or(&[])),
         other => bail!("unknown command {other}\n{USAGE}"),
     }
 }

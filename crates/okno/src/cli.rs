@@ -49,9 +49,9 @@ pub struct Observe {
     /// Where to write the report; one HTML file
     #[arg(long, value_name = "FILE", default_value = "okno-report.html")]
     pub report: PathBuf,
-    /// Language that the report opens in; the other is one click away
-    #[arg(long, value_enum, default_value_t = Language::En)]
-    pub lang: Language,
+    /// Language that the report opens in [default: the system's]; the other is one click away
+    #[arg(long, value_enum)]
+    pub lang: Option<Language>,
     /// Rules to judge by: native, ooni-v5, or a file
     #[arg(long, value_name = "RULES", default_value = "native")]
     pub rules: String,

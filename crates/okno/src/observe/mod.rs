@@ -97,10 +97,17 @@ fn available() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
 
-fn lang(language: Language) -> Lang {
+/// The language asked for, else that of the user's system.
+fn lang(language: Option<Language>) -> Lang {
     match language {
-        Language::En => Lang::En,
-        Language::Ru => Lang::Ru,
+        Some(Language::En) => Lang::En,
+        Some(Language::Ru) => Lang::Ru,
+        None => ["LC_ALL", "LC_MESSAGES", "LANG"]
+            .iter()
+            .filter_map(|name| std::env::var(name).ok())
+            .find(|value| !value.is_empty())
+            .and_then(|value| Lang::parse(&value))
+            .unwrap_or(Lang::En),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What ingest costs beside the floor: decompressing and tokenising the same bytes, in the same run.
 //!
-//! `cargo bench -p okno-ingest --bench ingest [-- FILE…]`; without files it takes the shared archive files
+//! `cargo xtask bench ingest [FILE…]`; without files it takes the shared archive files
 //! where they are, else the samples. Prints core-seconds of this one thread as MB of JSON a second, and a
 //! hash of the answers.
 
@@ -32,10 +32,10 @@ fn inputs() -> Vec<PathBuf> {
     if !given.is_empty() {
         return given;
     }
-    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/ooni-raw/s3");
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/ooni-raw/s3");
     let mut found = Vec::new();
     if source::walk(&shared, &mut found).is_err() {
-        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples");
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples");
         source::walk(&samples, &mut found).expect("the repository has samples");
     }
     found
@@ -131,7 +131,7 @@ fn ingest(files: &[PathBuf], reference: &Reference) -> Answer {
 
 fn main() {
     let files = inputs();
-    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/fingerprints");
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/fingerprints");
     let reference = Reference::load(&shared).unwrap_or_else(|_| Reference::empty());
     println!("{} files, {} fingerprints", files.len(), reference.fingerprints.len());
     for round in 0..5 {
