@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p okno-store --bench rows`. Prints time and a count of the answer; gates nothing.
 
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+
 use std::time::Instant;
 
 use okno_model::{Asn, Country, Failure, Measurement, Observation, Source, Timestamp};

@@ -3,7 +3,7 @@
 //! Two reasons: another segment brought a measurement before (duplicates across sources), and a source
 //! grew, so that its old rows go while those of its neighbours in the segment stay.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use okno_model::{Measurement, Reject, RejectReason, Source, Table};
@@ -90,7 +90,7 @@ pub(crate) fn rewrite(
 #[derive(Default)]
 struct Gone {
     /// keys of their uids
-    uids: HashSet<u64>,
+    uids: BTreeSet<u64>,
     /// rows in `rejects` for those that are duplicates
     duplicates: Option<Columns>,
     /// duplicates by source

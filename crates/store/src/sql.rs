@@ -159,14 +159,13 @@ impl Session {
     }
 
     fn start(&self, sql: &str) -> Result<(SchemaRef, SendableRecordBatchStream)> {
-        let started = self.runtime.block_on(async {
+        self.runtime.block_on(async {
             let plan = self.plan(sql).await?;
             let frame = self.context.execute_logical_plan(plan).await.map_err(|e| self.explain(&e))?;
             let schema = Arc::new(frame.schema().as_arrow().clone());
             let stream = frame.execute_stream().await.map_err(|e| self.explain(&e))?;
             Ok((schema, stream))
-        });
-        started
+        })
     }
 
     fn next(&self, stream: &mut SendableRecordBatchStream) -> Result<Option<RecordBatch>> {
