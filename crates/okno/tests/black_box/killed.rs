@@ -47,18 +47,23 @@ fn a_run_that_was_killed_anywhere_is_finished_by_the_next_with_the_bytes_of_an_u
     let time = duration(&whole, &args);
     let (expected, report) = (whole.lake("okno-data"), whole.text("okno-report.html"));
     let mut random = Random(2026);
-    let mut interrupted = 0;
-    for number in 0..LAKES {
-        let broken = Folder::new(&format!("killed-{number}"));
-        for _ in 0..KILLS {
-            interrupted += usize::from(kill_after(&broken, &args, random.below(time.max(20))));
+    let (mut interrupted, mut longest, mut lakes) = (0, time, 0);
+    while lakes < LAKES && longest > 20 {
+        let broken = Folder::new(&format!("killed-{lakes}"));
+        let kills = (0..KILLS).take_while(|_| kill_after(&broken, &args, random.below(longest))).count();
+        interrupted += kills;
+        if kills < KILLS {
+            // The run ended first: the machine was slower when the time was taken.
+            longest = longest * 4 / 5;
+            continue;
         }
+        lakes += 1;
         broken.okno(&args).good();
         assert_same(&broken.lake("okno-data"), &expected, "a killed run left its marks");
         assert!(broken.text("okno-report.html") == report, "the report differs");
     }
-    println!("{interrupted} of {} runs were killed within {time} ms", LAKES * KILLS);
-    assert!(interrupted * 3 > LAKES * KILLS * 2, "only {interrupted} runs were killed while they ran");
+    println!("{interrupted} runs were killed, within {longest} to {time} ms");
+    assert!(lakes == LAKES, "only {interrupted} runs were killed while they ran");
 }
 
 /// Killing costs no question: whatever the manifest names can be read at once.
