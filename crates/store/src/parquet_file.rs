@@ -92,6 +92,8 @@ enum State {
         file: DiskFile,
         batches: Vec<RecordBatch>,
         rows: usize,
+        /// memory of the batches: asked for at every append, so a sum over them would be quadratic
+        bytes: usize,
     },
     Writing(Box<ArrowWriter<DiskFile>>),
     /// an error ended it
@@ -100,15 +102,16 @@ enum State {
 
 impl TableWriter {
     pub(crate) fn create(disk: &Disk, path: &Path, doc: &TableDoc) -> Result<Self> {
-        let state = State::Waiting { file: disk.create(path)?, batches: Vec::new(), rows: 0 };
+        let state = State::Waiting { file: disk.create(path)?, batches: Vec::new(), rows: 0, bytes: 0 };
         Ok(Self { doc: doc.clone(), state, rows: 0 })
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
-        if let State::Waiting { batches, rows, .. } = &mut self.state {
+        if let State::Waiting { batches, rows, bytes, .. } = &mut self.state {
             batches.push(batch.clone());
             *rows += batch.num_rows();
+            *bytes += batch.get_array_memory_size();
             return if *rows > WAITING_ROWS { self.begin(false).map(drop) } else { Ok(()) };
         }
         let writer = self.begin(false)?;
@@ -143,7 +146,7 @@ impl TableWriter {
     /// Memory held by the rows that are not in the file yet, in bytes.
     pub(crate) fn pending_bytes(&self) -> usize {
         match &self.state {
-            State::Waiting { batches, .. } => batches.iter().map(RecordBatch::get_array_memory_size).sum(),
+            State::Waiting { bytes, .. } => *bytes,
             State::Writing(writer) => writer.in_progress_size(),
             State::Broken => 0,
         }
