@@ -229,6 +229,7 @@ fn random_facts_give_verdicts_that_the_taxonomy_allows() {
                 assert!(v.witness_observation.is_none_or(|n| (n as usize) < scene.observations.len()));
                 cells.add(v, scene.measurement.report_id.as_deref());
             }
+            assert!(!verdicts.is_empty(), "every measurement has a verdict");
             let summary = sum_up(&verdicts);
             assert!(!summary.confirmed || summary.anomaly);
             let mut again = Vec::new();

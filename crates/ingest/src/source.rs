@@ -12,7 +12,9 @@ use okno_model::RejectReason;
 /// Bytes of text that one batch aims at: small enough to stay in a cache between decompressor and reader.
 pub const BATCH: usize = 2 << 20;
 /// Longest line that is read; OONI's collector takes far less.
-pub const MAX_LINE: usize = 48 << 20;
+pub const MAX_LINE: usize = 24 << 20;
+/// Most lines of one batch: a file of empty objects is all lines.
+const MAX_LINES: usize = 1 << 14;
 /// A compressed file may grow by this factor and [`BOMB_FLOOR`]; HTML in JSON reaches about 12.
 pub const BOMB_RATIO: u64 = 200;
 /// Growth that is allowed to any file.
@@ -59,12 +61,14 @@ pub fn walk(path: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     }
     let mut pending = vec![path.to_owned()];
     while let Some(next) = pending.pop() {
-        if next.is_dir() {
+        // Links to folders may go in circles, and a pipe would never end.
+        let kind = std::fs::symlink_metadata(&next)?.file_type();
+        if kind.is_dir() || (kind.is_symlink() && next == path) {
             let mut entries =
                 std::fs::read_dir(&next)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
             entries.sort_unstable_by(|a, b| b.cmp(a));
             pending.extend(entries.into_iter().filter(|entry| !is_hidden(entry)));
-        } else if shape_of(&next).is_some() {
+        } else if shape_of(&next).is_some() && std::fs::metadata(&next).is_ok_and(|m| m.is_file()) {
             found.push(next);
         }
     }
@@ -269,7 +273,7 @@ impl<R: Read> Lines<R> {
                 memchr::memrchr(b'\n', self.held()).map_or(0, |last| last + 1)
             };
             if whole > 0 {
-                return Next::Bytes(self.cut(whole));
+                return Next::Bytes(self.cut(self.at_most(whole)));
             }
             if self.filled > MAX_LINE {
                 return Next::Reject(self.skip_long_line());
@@ -279,6 +283,12 @@ impl<R: Read> Lines<R> {
             Some(reject) => Next::Reject(reject),
             None => Next::End,
         }
+    }
+
+    /// The end of the last line that a batch of `whole` bytes may take.
+    fn at_most(&self, whole: usize) -> usize {
+        let mut ends = memchr::memchr_iter(b'\n', &self.rest[..whole]);
+        ends.nth(MAX_LINES - 1).map_or(whole, |last| last + 1)
     }
 
     fn held(&self) -> &[u8] {

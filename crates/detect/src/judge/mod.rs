@@ -35,11 +35,32 @@ impl<'k> Judge<'k> {
         Self { rules, baseline, knowledge }
     }
 
-    /// Appends one verdict per host, hop and layer that the measurement has data about.
+    /// Appends one verdict per host, hop and layer that the measurement has data about; one that says
+    /// `insufficient` when it has none, so that no measurement is missing from any count.
     pub fn judge<'a>(&self, facts: &Facts<'_, 'a>, out: &mut Vec<Verdict<'a>>) {
+        let first = out.len();
         match self.rules.evaluator() {
             Evaluator::OoniV5 => v5::judge(self, facts, out),
             Evaluator::Native => self.judge_native(facts, out),
+        }
+        if out.len() == first {
+            let measurement = facts.measurement;
+            out.push(Verdict {
+                measurement_uid: measurement.measurement_uid.clone(),
+                test_name: measurement.test_name.clone(),
+                target: measurement.target.clone(),
+                hostname: measurement.hostname.clone(),
+                country: measurement.country,
+                network: measurement.network,
+                start_utc: measurement.start_utc,
+                layer: Layer::App,
+                state: State::Insufficient,
+                rule: "no_evidence".into(),
+                rules_fired: "no_evidence".into(),
+                ruleset: self.rules.stamp_text(),
+                reference: self.knowledge.stamp_text(),
+                ..Verdict::default()
+            });
         }
     }
 

@@ -108,6 +108,9 @@ impl Parser<'_, '_> {
                         raw.top.retain(|(name, _)| *name != key);
                     }
                     let value = value(reader)?;
+                    if key == "test_runtime" && !matches!(value, Value::Null | Value::Number(_)) {
+                        reader.note(at, RejectReason::WrongType);
+                    }
                     if key == "probe_ip"
                         && let Value::Text(ip) = &value
                     {
@@ -185,6 +188,11 @@ impl Parser<'_, '_> {
         // The ping tests and portfiltering write one object where others write a list.
         if kind == Kind::Object {
             self.one(key, reader, raw, role)?;
+            return Ok(true);
+        }
+        if kind != Kind::Array {
+            reader.note(reader.offset(), RejectReason::WrongType);
+            reader.skip()?;
             return Ok(true);
         }
         if kind != shape {

@@ -7,13 +7,13 @@
 //! ```
 //!
 //! The order of rows is that of the files, whatever the threads do: each segment's batches are numbered
-//! and written in turn. Memory is bounded by the batches in flight, a few for each segment thread.
+//! and written in turn. Memory is bounded by a budget of bytes under way, whatever the number of threads.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
 use okno_ingest::reference::Reference;
@@ -27,6 +27,43 @@ use super::progress::Progress;
 
 /// Batches that a segment may have under way.
 const IN_FLIGHT: usize = 3;
+/// Most segments at work at once; each may hold a line of `source::MAX_LINE`.
+const SEGMENTS: usize = 6;
+/// Bytes of text that may be under way in all segments together.
+const BUDGET: usize = 64 << 20;
+
+/// Room for text under way. Whoever holds none of it gets what it asks for, so that nobody waits for ever.
+#[derive(Default)]
+struct Budget {
+    held: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Budget {
+    /// Takes room if there is some.
+    fn try_take(&self, bytes: usize) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = *held == 0 || *held + bytes <= BUDGET;
+        if fits {
+            *held += bytes;
+        }
+        fits
+    }
+
+    /// Waits for room. The caller must hold none.
+    fn take(&self, bytes: usize) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        while *held != 0 && *held + bytes > BUDGET {
+            held = self.freed.wait(held).unwrap_or_else(PoisonError::into_inner);
+        }
+        *held += bytes;
+    }
+
+    fn give_back(&self, bytes: usize) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) -= bytes;
+        self.freed.notify_all();
+    }
+}
 
 /// What a batch gave.
 struct Rows {
@@ -35,6 +72,7 @@ struct Rows {
     lines: u64,
     measurements: u64,
     rejects: u64,
+    size: usize,
     buffer: Vec<u8>,
 }
 
@@ -44,6 +82,12 @@ struct Task {
     source: Arc<str>,
     number: usize,
     reply: Sender<Rows>,
+}
+
+/// Where batches go.
+struct Queue<'q> {
+    tasks: &'q SyncSender<Task>,
+    budget: &'q Budget,
 }
 
 /// Ingests everything that is planned.
@@ -58,6 +102,7 @@ pub fn ingest(
     lake.begin(plan)?;
     let next = AtomicUsize::new(0);
     let shared = Mutex::new(lake);
+    let budget = Budget::default();
     let (tasks, queue) = mpsc::sync_channel::<Task>(threads);
     let queue = Arc::new(Mutex::new(queue));
     let (finished, done) = mpsc::channel::<(usize, Result<SegmentDone>)>();
@@ -66,8 +111,9 @@ pub fn ingest(
             let queue = Arc::clone(&queue);
             scope.spawn(move || work(&queue, reference));
         }
-        for _ in 0..threads.min(plan.segments.len()) {
-            let (tasks, finished, next, shared) = (tasks.clone(), finished.clone(), &next, &shared);
+        for _ in 0..threads.min(plan.segments.len()).min(SEGMENTS) {
+            let (tasks, finished) = (tasks.clone(), finished.clone());
+            let (next, shared, budget) = (&next, &shared, &budget);
             scope.spawn(move || {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
@@ -76,8 +122,9 @@ pub fn ingest(
                         .lock()
                         .map_err(|_| anyhow!("another thread failed"))
                         .and_then(|lake| Ok(SegmentWriter::create(&lake, segment)?));
-                    let result =
-                        writer.and_then(|writer| build(writer, &segment.inputs, inputs, &tasks, progress));
+                    let result = writer.and_then(|writer| {
+                        build(writer, &segment.inputs, inputs, &Queue { tasks: &tasks, budget }, progress)
+                    });
                     let failed = result.is_err();
                     if finished.send((index, result)).is_err() || failed {
                         break;
@@ -125,6 +172,7 @@ fn work(queue: &Mutex<Receiver<Task>>, reference: &Reference) {
             Err(_) => return,
         };
         let Ok(Task { raw, source, number, reply }) = task else { return };
+        let size = raw.size();
         let batch = Batch::prepare(raw);
         let (mut measurements, mut rejects) = (0, 0);
         for line in &batch.lines {
@@ -160,7 +208,15 @@ fn work(queue: &Mutex<Receiver<Task>>, reference: &Reference) {
         let lines = batch.lines.len() as u64;
         // The segment's thread may have given up; then nobody waits for this.
         let rows = builder.finish();
-        let _ = reply.send(Rows { number, rows, lines, measurements, rejects, buffer: batch.into_buffer() });
+        let _ = reply.send(Rows {
+            number,
+            rows,
+            lines,
+            measurements,
+            rejects,
+            size,
+            buffer: batch.into_buffer(),
+        });
     }
 }
 
@@ -169,13 +225,13 @@ fn build(
     mut writer: SegmentWriter,
     files: &[usize],
     inputs: &[Input],
-    tasks: &SyncSender<Task>,
+    queue: &Queue<'_>,
     progress: &Progress,
 ) -> Result<SegmentDone> {
     let mut sources = Vec::with_capacity(files.len());
     for index in files {
         let input = &inputs[*index];
-        sources.push(file(&mut writer, input, tasks, progress)?);
+        sources.push(file(&mut writer, input, queue, progress)?);
     }
     Ok(writer.finish(sources)?)
 }
@@ -183,7 +239,7 @@ fn build(
 fn file(
     writer: &mut SegmentWriter,
     input: &Input,
-    tasks: &SyncSender<Task>,
+    queue: &Queue<'_>,
     progress: &Progress,
 ) -> Result<Source<'static>> {
     let mut counts = Source {
@@ -202,13 +258,27 @@ fn file(
         }
     };
     let (reply, answers) = mpsc::channel();
-    let mut order =
-        Order { writer, counts: &mut counts, waiting: BTreeMap::new(), due: 0, sent: 0, used: Vec::new() };
+    let mut order = Order {
+        writer,
+        counts: &mut counts,
+        budget: queue.budget,
+        waiting: BTreeMap::new(),
+        due: 0,
+        sent: 0,
+        held: 0,
+        used: Vec::new(),
+    };
     loop {
         match lines.next_batch() {
             Next::Bytes(raw) => {
+                let size = raw.size();
+                if !queue.budget.try_take(size) {
+                    order.take_all(&answers, progress)?;
+                    queue.budget.take(size);
+                }
+                order.held += size;
                 let task = Task { raw, source: Arc::clone(&name), number: order.sent, reply: reply.clone() };
-                tasks.send(task).ok().context("a worker thread failed")?;
+                queue.tasks.send(task).ok().context("a worker thread failed")?;
                 order.sent += 1;
                 while order.sent - order.due > IN_FLIGHT {
                     order.take(&answers, progress)?;
@@ -216,17 +286,14 @@ fn file(
                 order.used.drain(..).for_each(|buffer| lines.give_back(buffer));
             }
             Next::Reject(reject) => {
-                while order.due < order.sent {
-                    order.take(&answers, progress)?;
-                }
+                order.take_all(&answers, progress)?;
                 order.reject(&name, reject)?;
             }
             Next::End => break,
         }
     }
-    while order.due < order.sent {
-        order.take(&answers, progress)?;
-    }
+    order.take_all(&answers, progress)?;
+    drop(order);
     counts.text_bytes = lines.text_bytes();
     progress.file(input.id.size_bytes);
     Ok(counts)
@@ -237,13 +304,30 @@ struct Order<'w> {
     writer: &'w mut SegmentWriter,
     counts: &'w mut Source<'static>,
     waiting: BTreeMap<usize, Rows>,
+    budget: &'w Budget,
     due: usize,
     sent: usize,
+    /// bytes of the budget that this file's batches hold
+    held: usize,
     /// buffers that may be filled again
     used: Vec<Vec<u8>>,
 }
 
+impl Drop for Order<'_> {
+    fn drop(&mut self) {
+        // A file that failed half-way must not keep others waiting for its room.
+        self.budget.give_back(self.held);
+    }
+}
+
 impl Order<'_> {
+    fn take_all(&mut self, answers: &Receiver<Rows>, progress: &Progress) -> Result<()> {
+        while self.due < self.sent {
+            self.take(answers, progress)?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, answers: &Receiver<Rows>, progress: &Progress) -> Result<()> {
         while !self.waiting.contains_key(&self.due) {
             let rows = answers.recv().ok().context("a worker thread failed")?;
@@ -256,6 +340,8 @@ impl Order<'_> {
         self.counts.rejected += rows.lines - rows.measurements;
         self.counts.rejects += rows.rejects;
         progress.measurements(rows.measurements);
+        self.held -= rows.size;
+        self.budget.give_back(rows.size);
         self.used.push(rows.buffer);
         Ok(self.writer.append(rows.rows)?)
     }
