@@ -174,7 +174,6 @@ fn the_samples_where_nobody_interfered_are_ok_or_down_as_the_truth_says() {
 }
 
 #[test]
-#[ignore = "known gap: measurement_verdicts has no row for a measurement without observations (cut in half)"]
 fn every_measurement_has_one_row_in_measurement_verdicts() {
     let folder = Folder::new("one-row");
     let samples = workspace("samples");
@@ -185,7 +184,6 @@ fn every_measurement_has_one_row_in_measurement_verdicts() {
 }
 
 #[test]
-#[ignore = "known gap: `queries` that is a number and `test_runtime` that is a text leave no reject"]
 fn no_part_of_a_wrong_type_is_dropped_in_silence() {
     let folder = Folder::new("wrong-types");
     let samples = workspace("samples");

@@ -193,7 +193,6 @@ fn a_folder_of_a_thousand_tiny_files_is_read_within_memory_into_few_files() {
 }
 
 #[test]
-#[ignore = "known gap: 90 s for 20,000 files (TableWriter::pending_bytes adds up the waiting batches at each one)"]
 fn a_folder_of_twenty_thousand_tiny_files_is_read_within_memory_and_patience() {
     tiny_files(&Folder::new("tiny-many"), 20_000);
 }
@@ -290,7 +289,6 @@ fn ends_soon(folder: &Folder) -> bool {
 
 #[cfg(unix)]
 #[test]
-#[ignore = "known gap: source::walk follows links to folders without end"]
 fn links_that_lead_in_circles_are_not_followed_for_ever() {
     let folder = Folder::new("links");
     folder.write("in/sub/a.jsonl", sample_lines().swap_remove(0).1.as_bytes());
@@ -303,7 +301,6 @@ fn links_that_lead_in_circles_are_not_followed_for_ever() {
 
 #[cfg(unix)]
 #[test]
-#[ignore = "known gap: source::walk takes a named pipe for a file"]
 fn a_named_pipe_in_a_folder_is_not_waited_for() {
     let folder = Folder::new("pipe");
     folder.write("in/a.jsonl", sample_lines().swap_remove(0).1.as_bytes());
