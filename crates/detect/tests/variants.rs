@@ -496,7 +496,12 @@ fn fingerprints() -> Knowledge {
             page("vague", FingerprintScope::Vbw, &[]),
             page("captcha", FingerprintScope::Fp, &[]),
         ],
-        [("83.224.65.74".to_owned(), page("dns.it", FingerprintScope::Isp, &["IT"]))],
+        [
+            ("83.224.65.74".to_owned(), page("dns.it", FingerprintScope::Isp, &["IT"])),
+            ("0.0.0.0".to_owned(), page("dns.zero", FingerprintScope::Vbw, &[])),
+            ("127.0.0.1".to_owned(), page("dns.localhost", FingerprintScope::Isp, &[])),
+            ("83.9.9.9".to_owned(), page("dns.vague", FingerprintScope::Vbw, &[])),
+        ],
         ReferenceStamp { text: "test@1".to_owned() },
     )
 }
@@ -632,6 +637,29 @@ fn a_false_address_that_serves_a_known_block_page_is_named_so_at_dns() {
 fn an_address_that_block_pages_are_served_from_is_a_false_answer() {
     let v = known(&web("http://news.example/", &[HELPER, "system news.example = 83.224.65.74"]));
     accused(&v, &["dns dns.injection.blockpage"]);
+}
+
+#[test]
+fn a_bogon_that_block_lists_name_is_a_bogon_and_alone_accuses_nobody() {
+    for bogon in ["0.0.0.0", "127.0.0.1"] {
+        let alone = known(&web(
+            "http://news.example/",
+            &["control failed timeout", &format!("system news.example = {bogon}")],
+        ));
+        accused(&alone, &[]);
+        states(&alone, &[("dns", Insufficient)]);
+        let compared =
+            known(&web("http://news.example/", &[HELPER, &format!("system news.example = {bogon}")]));
+        accused(&compared, &["dns dns.injection.bogon"]);
+    }
+}
+
+#[test]
+fn an_address_that_only_vaguely_belongs_to_block_pages_accuses_nobody() {
+    let v =
+        known(&web("http://news.example/", &["control failed timeout", "system news.example = 83.9.9.9"]));
+    accused(&v, &[]);
+    assert!(!okno_detect::sum_up(&v).confirmed);
 }
 
 // --- speed
