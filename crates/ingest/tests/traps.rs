@@ -12,7 +12,7 @@ use reading::{CERTIFICATE, CERTIFICATE_SHA256, measurement, of, read, web};
 fn trap_01_ids_bind_endpoint_operations_and_addresses_bind_lookups() {
     // Two resolvers give one address; each connection has its own id; zero and absent are no id.
     let rows = web(r#"{"queries":[
-            {"transaction_id":7,"engine":"udp","resolver_address":"192.0.2.53:53","hostname":"www.example.org","query_type":"A","failure":null,"answers":[{"answer_type":"A","ipv4":"192.0.2.1"}]},
+            {"transaction_id":7,"engine":"udp","resolver_address":"9.9.9.9:53","hostname":"www.example.org","query_type":"A","failure":null,"answers":[{"answer_type":"A","ipv4":"192.0.2.1"}]},
             {"transaction_id":3,"engine":"getaddrinfo","hostname":"www.example.org","query_type":"ANY","failure":null,"answers":[{"answer_type":"A","ipv4":"192.0.2.1"}]}],
           "tcp_connect":[
             {"transaction_id":9,"ip":"192.0.2.1","port":443,"status":{"failure":null,"success":true}},
@@ -71,7 +71,7 @@ fn trap_03_every_name_of_the_systems_resolver_is_one_engine() {
         (r#""something""#, "other", false),
     ] {
         let rows = web(&format!(
-            r#"{{"queries":[{{"engine":{engine},"resolver_address":"192.0.2.53:53","hostname":"www.example.org","query_type":"ANY","failure":"dns_nxdomain_error","answers":null}}]}}"#
+            r#"{{"queries":[{{"engine":{engine},"resolver_address":"9.9.9.9:53","hostname":"www.example.org","query_type":"ANY","failure":"dns_nxdomain_error","answers":null}}]}}"#
         ));
         let row = &rows.observations[0];
         assert_eq!((row.dns_engine.as_deref(), row.classic), (Some(expected), classic), "{engine}");
@@ -734,4 +734,25 @@ fn a_lookup_failure_that_stands_beside_the_list_of_lookups_is_a_row() {
         r#"{"queries":[{"hostname":"www.example.org","failure":"dns_nxdomain_error","answers":null}],"dns_experiment_failure":"dns_nxdomain_error"}"#,
     );
     assert_eq!(told.observations.len(), 1, "what the list tells is not told twice");
+}
+
+#[test]
+fn a_line_that_breaks_before_it_names_the_probes_address_keeps_nothing_that_could_tell_it() {
+    let whole = r#"{"test_name":"web_connectivity","probe_cc":"RU","probe_asn":"AS1","measurement_start_time":"2026-01-01 00:00:00","input":"http://a.example/","test_keys":{"queries":[{"engine":"system","hostname":"198-51-100-77.pool.example","failure":null,"answers":[{"answer_type":"A","ipv4":"198.51.100.77"}]}],"requests":[]},"probe_ip":"198.51.100.77"}"#;
+    let tells = |rows: &reading::Rows| {
+        rows.observations.iter().any(|row| {
+            let texts = [&row.hostname, &row.ip, &row.http_url];
+            texts.into_iter().flatten().any(|text| text.contains("198") && text.contains("77"))
+        })
+    };
+    assert!(!tells(&read(whole)));
+    for end in 150..whole.len() {
+        if whole.is_char_boundary(end) {
+            let rows = read(&whole[..end]);
+            assert!(!tells(&rows), "cut at {end}");
+            assert!(!rows.rejects.is_empty());
+        }
+    }
+    let odd = whole.replace(r#""requests":[]"#, r#""requests":[@]"#);
+    assert!(!tells(&read(&odd)), "the address behind the break is found");
 }

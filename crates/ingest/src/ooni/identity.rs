@@ -234,12 +234,12 @@ fn target<'a>(test: &str, input: Option<&str>, raw: &Raw<'a>) -> (Text<'a>, Opti
 fn resolver<'a>(raw: &Raw<'a>) -> (Option<Text<'a>>, bool) {
     let written = raw.text("resolver_ip").map(AsRef::as_ref);
     let scrubbed = written == Some(host::SCRUBBED);
-    let own = raw.text("probe_ip").and_then(|ip| ip.parse::<std::net::IpAddr>().ok());
+    let own = super::scrub::Scrubber::new(raw.probe_ips.iter().map(AsRef::as_ref));
     let address = [written, raw.key_text("client_resolver").map(AsRef::as_ref)]
         .into_iter()
         .flatten()
         .filter_map(|text| text.parse::<std::net::IpAddr>().ok())
-        .find(|ip| !ip.is_loopback() && Some(*ip) != own && !crate::reference::is_bogon(*ip));
+        .find(|ip| !ip.is_loopback() && !own.is_probe(*ip) && !crate::reference::is_bogon(*ip));
     (address.map(|ip| Cow::Owned(host::truncated(ip))), scrubbed)
 }
 

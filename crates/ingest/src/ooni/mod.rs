@@ -53,6 +53,15 @@ pub struct Extracted<'a> {
     pub rejects: Vec<Reject<'a>>,
 }
 
+/// Every `probe_ip` that a broken line writes, found as text.
+fn behind(text: &str) -> Vec<&str> {
+    let values = text.match_indices("\"probe_ip\"").filter_map(|(at, key)| {
+        let value = text[at + key.len()..].trim_start_matches([' ', ':', '\t']);
+        value.strip_prefix('"')?.split('"').next()
+    });
+    values.collect()
+}
+
 /// Most rejects that one line may give; the rest is counted in one more.
 const MAX_REJECTS: usize = 64;
 /// Bytes of text that may be walked to name the parts of one line's rejects; then they are called `line`.
@@ -119,7 +128,7 @@ impl<'r> Extractor<'r> {
             self.absent(&origin, absent, &mut out);
         }
         self.rejects(&origin, text, &raw, &mut out);
-        self.scrub(&raw, &mut out);
+        self.scrub(text, &raw, &mut out);
         cut(&origin, &mut out);
         let rejects = u32::try_from(out.rejects.len()).unwrap_or(u32::MAX);
         if let Some(measurement) = &mut out.measurement {
@@ -130,14 +139,29 @@ impl<'r> Extractor<'r> {
     }
 
     /// Takes the probe's address out of every text.
-    fn scrub<'a>(&self, raw: &raw::Raw<'a>, out: &mut Extracted<'a>) {
-        let scrubber = scrub::Scrubber::new(raw.text("probe_ip").map(AsRef::as_ref));
+    fn scrub<'a>(&self, text: &str, raw: &raw::Raw<'a>, out: &mut Extracted<'a>) {
+        let mut written: Vec<&str> = raw.probe_ips.iter().map(AsRef::as_ref).collect();
+        if raw.broken.is_some() {
+            // The line breaks before its end: the address may stand behind the break, or be lost with it.
+            let behind = behind(text);
+            if written.is_empty() && behind.is_empty() {
+                // Which address is the probe's is not known: nothing that could name it is kept.
+                out.observations.clear();
+                out.controls.clear();
+                if let Some(measurement) = &mut out.measurement {
+                    measurement.resolver_prefix = None;
+                }
+                return;
+            }
+            written.extend(behind);
+        }
+        let scrubber = scrub::Scrubber::new(written);
         if scrubber.is_idle() {
             return;
         }
         each_text(out, &mut |text| *text = scrubber.text(std::mem::take(text)));
         // An address that is written after the bodies came too late to keep their hashes from telling it.
-        if self.scratch.bodies_before_probe_ip {
+        if self.scratch.bodies_before_probe_ip || raw.broken.is_some() || raw.probe_ips.len() > 1 {
             out.observations.iter_mut().for_each(|row| row.http_body_hash = None);
         }
     }

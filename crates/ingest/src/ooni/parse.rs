@@ -111,16 +111,26 @@ impl Parser<'_, '_> {
                     if key == "test_runtime" && !matches!(value, Value::Null | Value::Number(_)) {
                         reader.note(at, RejectReason::WrongType);
                     }
-                    if key == "probe_ip"
-                        && let Value::Text(ip) = &value
-                    {
-                        self.scratch.probe_ip.extend_from_slice(ip.trim().as_bytes());
+                    if key == "probe_ip" {
+                        self.probe_ip(&value, raw);
                     }
                     keep(reader, at, &mut raw.top, key, value);
                 }
             }
         }
         Ok(())
+    }
+
+    /// The probe's address may be a text, a list, or written twice; all of it is remembered.
+    fn probe_ip<'a>(&mut self, value: &Value<'a>, raw: &mut Raw<'a>) {
+        let text = match value {
+            Value::Text(text) => text.clone(),
+            Value::Raw(part) => Cow::Borrowed(part.text),
+            Value::Null | Value::Bool(_) | Value::Number(_) => return,
+        };
+        self.scratch.probe_ip.clear();
+        self.scratch.probe_ip.extend_from_slice(text.trim().as_bytes());
+        raw.probe_ips.push(text);
     }
 
     fn test_keys<'a>(&mut self, reader: &mut Reader<'a>, raw: &mut Raw<'a>) -> Step {

@@ -300,6 +300,8 @@ pub struct Raw<'a> {
     pub top: Vec<(Text<'a>, Value<'a>)>,
     /// annotations that are strings
     pub annotations: Vec<(Text<'a>, Text<'a>)>,
+    /// every `probe_ip` that is written, whatever its form
+    pub probe_ips: Vec<Text<'a>>,
     /// lookups
     pub queries: Vec<Query<'a>>,
     /// connects

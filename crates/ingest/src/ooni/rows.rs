@@ -118,7 +118,12 @@ impl<'a> Frame<'_, 'a> {
         row.dns_lookup = u32::try_from(index).ok();
         row.dns_engine = Some(Cow::Borrowed(engine));
         if !matches!(engine, "system" | "unknown") {
-            row.dns_resolver = query.resolver.clone().filter(|text| text.len() <= 200);
+            // A router's address within somebody's home is nobody's business.
+            let is_home = |text: &str| {
+                let ip = host::endpoint(text).and_then(|(ip, _)| ip.parse().ok());
+                ip.is_some_and(crate::reference::is_bogon)
+            };
+            row.dns_resolver = query.resolver.clone().filter(|text| text.len() <= 200 && !is_home(text));
         }
         row.dns_query_type = query.query_type.clone();
         row.dns_failure = query.outcome.failure();

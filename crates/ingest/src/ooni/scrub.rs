@@ -11,24 +11,71 @@ use okno_model::Text;
 
 use crate::host::SCRUBBED;
 
-/// The spellings of one address that must not be kept.
+/// The spellings of the addresses that must not be kept.
 #[derive(Debug, Default)]
 pub struct Scrubber {
-    ip: Option<IpAddr>,
+    ips: Vec<IpAddr>,
     /// in lower case, longest first, so that no shorter one leaves a rest of a longer
     needles: Vec<String>,
 }
 
-impl Scrubber {
-    /// From `probe_ip` as written. Loopback and other addresses that OONI writes in place of the real one
-    /// name nobody and need no scrubbing.
-    pub fn new(probe_ip: Option<&str>) -> Self {
-        let Some(ip) = probe_ip.and_then(|text| text.trim().parse::<IpAddr>().ok()) else {
-            return Self::default();
-        };
-        if ip.is_loopback() || ip.is_unspecified() {
-            return Self::default();
+/// Bytes that stand in addresses.
+fn is_part(c: char) -> bool {
+    c.is_ascii_hexdigit() || matches!(c, '.' | ':')
+}
+
+/// The addresses that a text holds, whatever stands around them: a port, a mask, a zone, brackets.
+fn addresses(text: &str) -> impl Iterator<Item = IpAddr> + '_ {
+    text.split(|c| !is_part(c)).filter_map(|token| {
+        let token = token.trim_end_matches('.');
+        token.parse().ok().or_else(|| token.trim_matches(':').parse().ok()).or_else(|| {
+            let (address, _port) = token.rsplit_once(':')?;
+            address.parse().ok()
+        })
+    })
+}
+
+/// The IPv4 address that an IPv6 one carries: mapped (RFC 4291), NAT64 (RFC 6052) or 6to4 (RFC 3056).
+fn inner(ip: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = ip.to_canonical() else { return ip.to_canonical() };
+    match v6.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            let [a, b] = high.to_be_bytes();
+            let [c, d] = low.to_be_bytes();
+            IpAddr::from([a, b, c, d])
         }
+        _ => IpAddr::V6(v6),
+    }
+}
+
+impl Scrubber {
+    /// From every `probe_ip` as written. Loopback and other values that OONI writes in place of the real one
+    /// name nobody and need no scrubbing.
+    pub fn new<'t>(written: impl IntoIterator<Item = &'t str>) -> Self {
+        let mut scrubber = Self::default();
+        for text in written {
+            let before = scrubber.ips.len();
+            for ip in addresses(text).filter(|ip| !ip.is_loopback() && !ip.is_unspecified()) {
+                scrubber.hide(ip);
+                scrubber.hide(inner(ip));
+            }
+            let text = text.trim();
+            // What is no address may still be one in a spelling that nobody reads.
+            if scrubber.ips.len() == before && text.len() >= 7 && text.chars().any(|c| c.is_ascii_digit()) {
+                let known = text.parse::<IpAddr>().is_ok();
+                scrubber.needles.extend((!known).then(|| text.to_ascii_lowercase()));
+            }
+        }
+        scrubber.needles.sort_unstable_by(|a, b| (b.len(), a).cmp(&(a.len(), b)));
+        scrubber.needles.dedup();
+        scrubber
+    }
+
+    fn hide(&mut self, ip: IpAddr) {
+        if self.ips.contains(&ip) {
+            return;
+        }
+        self.ips.push(ip);
         let mut needles = match ip {
             IpAddr::V4(v4) => {
                 let [a, b, c, d] = v4.octets();
@@ -67,30 +114,41 @@ impl Scrubber {
             }
         };
         needles.iter_mut().for_each(|needle| needle.make_ascii_lowercase());
-        needles.sort_unstable_by(|a, b| (b.len(), a).cmp(&(a.len(), b)));
-        needles.dedup();
-        Self { ip: Some(ip), needles }
+        self.needles.append(&mut needles);
+    }
+
+    /// Whether `ip` is the probe's.
+    pub fn is_probe(&self, ip: IpAddr) -> bool {
+        self.ips.contains(&ip) || self.ips.contains(&inner(ip))
     }
 
     /// Whether anything must be scrubbed.
     pub fn is_idle(&self) -> bool {
-        self.ip.is_none()
+        self.needles.is_empty()
     }
 
     /// The text without the probe's address.
     pub fn text<'a>(&self, text: Text<'a>) -> Text<'a> {
-        if self.ip.is_none() || text.len() < 7 {
+        if self.needles.is_empty() || text.len() < 3 {
             return text;
         }
         let lower = text.to_ascii_lowercase();
-        if !self.needles.iter().any(|needle| lower.contains(needle)) {
-            return text;
+        let mut clean = text;
+        if self.needles.iter().any(|needle| lower.contains(needle)) {
+            let mut replaced = clean.into_owned();
+            for needle in &self.needles {
+                replaced = replace_ignoring_case(&replaced, needle);
+            }
+            clean = Cow::Owned(replaced);
         }
-        let mut clean = text.into_owned();
-        for needle in &self.needles {
-            clean = replace_ignoring_case(&clean, needle);
+        // Spellings that no list foresees: whatever reads as the address is the address.
+        if addresses(&clean).any(|ip| self.is_probe(ip)) {
+            let hidden = clean
+                .split_inclusive(|c| !is_part(c))
+                .map(|piece| if addresses(piece).any(|ip| self.is_probe(ip)) { SCRUBBED } else { piece });
+            clean = Cow::Owned(hidden.collect());
         }
-        Cow::Owned(clean)
+        clean
     }
 }
 
@@ -114,7 +172,7 @@ mod tests {
 
     #[test]
     fn every_spelling_of_the_probes_address_is_taken_out() {
-        let scrubber = Scrubber::new(Some("198.51.100.77"));
+        let scrubber = Scrubber::new(["198.51.100.77"]);
         for text in [
             "your address is 198.51.100.77.",
             "https://portal.example/?ip=198.51.100.77&x=1",
@@ -130,7 +188,7 @@ mod tests {
             assert!(!clean.contains("198.51.100.77"));
         }
         assert_eq!(scrubber.text(Cow::Borrowed("198.51.100.7")), "198.51.100.7");
-        let v6 = Scrubber::new(Some("2001:db8::1:2"));
+        let v6 = Scrubber::new(["2001:db8::1:2"]);
         assert!(v6.text(Cow::Borrowed("ip=2001:DB8::1:2")).contains(SCRUBBED));
         let reverse = "2.0.0.0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
         assert!(v6.text(Cow::Borrowed(reverse)).contains(SCRUBBED));
@@ -139,8 +197,30 @@ mod tests {
 
     #[test]
     fn placeholders_are_nobodys_address() {
-        assert!(Scrubber::new(Some("127.0.0.1")).is_idle());
-        assert!(Scrubber::new(Some("[scrubbed]")).is_idle());
-        assert!(Scrubber::new(None).is_idle());
+        assert!(Scrubber::new(["127.0.0.1"]).is_idle());
+        assert!(Scrubber::new(["[scrubbed]"]).is_idle());
+        assert!(Scrubber::new([]).is_idle());
+    }
+
+    #[test]
+    fn an_address_in_any_dress_is_known() {
+        for written in [
+            "::ffff:198.51.100.77",
+            "198.51.100.77:4433",
+            "198.51.100.77/32",
+            " [198.51.100.77] ",
+            "[\"127.0.0.1\",\"198.51.100.77\"]",
+        ] {
+            let clean = Scrubber::new([written]).text(Cow::Borrowed("you are 198.51.100.77, welcome"));
+            assert!(!clean.contains("198.51.100.77"), "{written}: {clean}");
+        }
+        let both = Scrubber::new(["198.51.100.77", "127.0.0.1"]);
+        assert!(both.text(Cow::Borrowed("198.51.100.77:80")).contains(SCRUBBED));
+        let v6 = Scrubber::new(["2a00:1fa0:4:6::77%eth0"]);
+        for text in ["at 2a00:1fa0:0004:0006:0:0:0:77.", "[2A00:1fa0:4:6::77]:443", "2a00:1fa0:4:6:0::77"] {
+            let clean = v6.text(Cow::Borrowed(text));
+            assert!(clean.contains(SCRUBBED), "{text} → {clean}");
+        }
+        assert_eq!(v6.text(Cow::Borrowed("2a00:1fa0:4:6::78")), "2a00:1fa0:4:6::78");
     }
 }

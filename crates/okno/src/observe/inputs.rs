@@ -52,7 +52,12 @@ pub fn find(args: &[PathBuf], spool: &Path) -> Result<Vec<(String, PathBuf)>> {
     for arg in args {
         let text = arg.to_string_lossy();
         if text == "-" {
-            found.push(("-".into(), spool_stdin(spool)?));
+            found.push((STREAM.into(), spool_stream(&mut io::stdin().lock(), spool, found.len())?));
+            continue;
+        }
+        if is_stream(arg) {
+            let mut stream = File::open(arg).with_context(|| format!("cannot read {text}"))?;
+            found.push((STREAM.into(), spool_stream(&mut stream, spool, found.len())?));
             continue;
         }
         let mut files = Vec::new();
@@ -74,7 +79,7 @@ pub fn find(args: &[PathBuf], spool: &Path) -> Result<Vec<(String, PathBuf)>> {
         found.extend(files.into_iter().map(|path| (label(&path), path)));
     }
     let mut seen = std::collections::BTreeSet::new();
-    found.retain(|(label, _)| seen.insert(label.clone()));
+    found.retain(|(label, _)| label == STREAM || seen.insert(label.clone()));
     Ok(found)
 }
 
@@ -84,14 +89,22 @@ fn label(path: &Path) -> String {
     text.strip_prefix("./").unwrap_or(&text).to_owned()
 }
 
-fn spool_stdin(spool: &Path) -> Result<PathBuf> {
-    // Standard input cannot be read twice, and its hash is its identity: it waits in the lake's tmp.
-    std::fs::create_dir_all(spool)?;
-    let path = spool.join(format!("stdin-{}", std::process::id()));
-    let mut file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    io::copy(&mut io::stdin().lock(), &mut file)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    file.flush()?;
+/// What a stream is called until its content has named it.
+const STREAM: &str = "-";
+
+/// Whether a path is a pipe or another thing that can be read only once.
+fn is_stream(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
+}
+
+/// A stream cannot be read twice, and its hash is its identity: it waits in the lake's tmp.
+fn spool_stream(stream: &mut impl Read, spool: &Path, number: usize) -> Result<PathBuf> {
+    let path = spool.join(format!("stream-{}-{number}", std::process::id()));
+    let what = || format!("cannot write {}; free some space or choose another --lake", path.display());
+    std::fs::create_dir_all(spool).with_context(what)?;
+    let mut file = File::create(&path).with_context(what)?;
+    io::copy(stream, &mut file).with_context(what)?;
+    file.flush().with_context(what)?;
     Ok(path)
 }
 
@@ -101,6 +114,8 @@ pub fn identify(files: Vec<(String, PathBuf)>, mut step: impl FnMut(u64)) -> (Ve
     for (label, path) in files {
         match hash_file(&path, &mut step) {
             Ok((hash, size_bytes)) => {
+                // Two streams are two sources, although both are called "-".
+                let label = if label == STREAM { format!("-#{}", &hash[..8]) } else { label };
                 inputs.push(Input { path, id: SourceId { path: label, hash, size_bytes } });
             }
             Err(error) => unreadable.push(Unreadable { path: label, why: error.to_string() }),

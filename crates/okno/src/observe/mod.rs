@@ -48,7 +48,7 @@ pub fn run(args: &Observe) -> Result<ExitCode> {
     let run = facts::Run {
         rules: &rules,
         reference: &reference,
-        lake: args.lake.display().to_string(),
+        lake: without_home(&args.lake.to_string_lossy()),
         lake_hash: lake_hash(&args.lake)?,
         command: command_line(),
     };
@@ -69,9 +69,9 @@ pub fn run(args: &Observe) -> Result<ExitCode> {
     }
     let ending = format!("Report: {}", args.report.display());
     if args.json {
-        eprintln!("{ending}")
+        eprintln!("{ending}");
     } else {
-        println!("{ending}")
+        writeln!(std::io::stdout(), "{ending}")?;
     }
     if facts.scope.measurements == 0 {
         eprintln!("okno: {}", nothing(&facts, &args.lake));
@@ -131,11 +131,14 @@ fn ingest(
             eprintln!("okno: {} has the content of {} and is counted once", duplicate.path, duplicate.of);
         }
     }
+    for path in &plan.grown {
+        eprintln!("okno: {path} changed since the lake took it; its rows are taken anew");
+    }
     let planned = plan.segments.iter().flat_map(|s| &s.inputs).map(|i| ids[*i].size_bytes).sum();
     let stage = Progress::new("read", planned, true, args.quiet);
     pipeline::ingest(lake, &plan, &inputs, reference, threads, &stage)?;
     stage.end();
-    for input in inputs.iter().filter(|input| input.id.path == "-") {
+    for input in inputs.iter().filter(|input| input.id.path.starts_with("-#")) {
         let _ = std::fs::remove_file(&input.path);
     }
     Ok(unreadable)
@@ -187,11 +190,15 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// The command line without the user's home folder.
 fn command_line() -> String {
-    let home = std::env::var("HOME").unwrap_or_default();
     let words = std::env::args().enumerate().map(|(at, word)| match at {
         0 => "okno".to_owned(),
-        _ if !home.is_empty() => word.replacen(&home, "~", 1),
-        _ => word,
+        _ => without_home(&word),
     });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// A text without the user's home folder.
+fn without_home(text: &str) -> String {
+    let home = std::env::var("HOME").unwrap_or_default();
+    if home.len() < 2 { text.to_owned() } else { text.replacen(&home, "~", 1) }
 }
