@@ -353,7 +353,7 @@ fn tests_of_2012_to_2017_keep_what_they_share() {
     let dns = read(&measurement(
         "dns_consistency",
         r#","input":"a.example""#,
-        r#"{"control_resolver":"192.0.2.53:57004","queries":[
+        r#"{"control_resolver":"9.9.9.9:57004","queries":[
             {"hostname":"a.example","query_type":"A","failure":null,"resolver_hostname":"192.0.2.53","resolver_port":57004,"answers":[{"ipv4":"192.0.2.1"}]},
             {"hostname":"a.example","query_type":"A","failure":null,"resolver_hostname":"10.0.0.1","resolver_port":53,"answers":[{"ipv4":"192.0.2.66"}]}]}"#,
     ));
@@ -362,7 +362,7 @@ fn tests_of_2012_to_2017_keep_what_they_share() {
         .iter()
         .map(|row| (row.classic, row.dns_engine.as_deref(), row.dns_resolver.as_deref()))
         .collect();
-    assert_eq!(seen, [(false, Some("udp"), Some("192.0.2.53:57004")), (true, Some("unknown"), None)]);
+    assert_eq!(seen, [(false, Some("udp"), Some("9.9.9.9:57004")), (true, Some("unknown"), None)]);
     assert_eq!(
         of("tcp_connect", r#"{"connection":"success"}"#).statements(),
         [("connect", Some(true), None)]
