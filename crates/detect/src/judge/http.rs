@@ -129,13 +129,15 @@ fn failure_signs(view: &View<'_, '_, '_>, row: &Observation<'_>, signs: &mut Sig
     });
     signs.add_if(reached || row.http_status.is_some(), Sign::HttpReached);
     let kind = cut(row.http_failure);
+    // A request over TLS beside a handshake that failed and none that completed never left the probe.
+    let unsent = page::is_encrypted(row) && !reached;
     let same_cut = kind.is_some()
         && row.http_status.is_none()
-        && !page::is_encrypted(row)
+        && (unsent || !page::is_encrypted(row))
         && view.unit.rows.iter().any(|other| {
             !facts::is_quic(other)
                 && other.tls_success == Some(false)
-                && cut(other.tls_failure) == kind
+                && (unsent || cut(other.tls_failure) == kind)
                 && (other.ip.is_none() || row.ip.is_none() || other.ip == row.ip)
         });
     signs.add_if(same_cut, Sign::HttpSameCut);

@@ -1,0 +1,44 @@
+//! Scenes that a review of the rules brought up: each kind of interference beside the look-alike that must
+//! not accuse. What needs fingerprints is in `variants.rs`.
+
+mod scenes;
+
+use okno_model::State::{Insufficient, Ok as Fine};
+use scenes::{accused, judge, states};
+
+/// Helpers before web_connectivity 0.5: lookups, connects and a page, no handshakes.
+const EARLY_HELPER: &str = "
+    control dns news.example = 50.1.1.1
+    control tcp 50.1.1.1:443 ok
+    control tcp 50.1.1.1:80 ok
+    control http 200 40000 title=Morning_paper headers=x-powered-press";
+
+fn early(url: &str, text: &str) -> Vec<okno_model::Verdict<'static>> {
+    judge(&format!("get {url}\n{EARLY_HELPER}\n{text}"))
+}
+
+#[test]
+fn a_request_whose_handshake_was_cut_is_counted_at_the_handshake_alone() {
+    for failure in ["reset", "eof"] {
+        let v = early(
+            "https://news.example/",
+            &format!(
+                "system news.example = 50.1.1.1
+        chain news.example 50.1.1.1:443 tcp=ok tls=!{failure} http=!{failure}"
+            ),
+        );
+        accused(&v, &[&format!("tls tls.{failure}")]);
+        states(&v, &[("http", Insufficient)]);
+    }
+}
+
+#[test]
+fn a_request_that_was_cut_after_a_completed_handshake_is_counted_at_http() {
+    let v = early(
+        "https://news.example/",
+        "system news.example = 50.1.1.1
+        chain news.example 50.1.1.1:443 tcp=ok tls=ok http=!reset",
+    );
+    accused(&v, &["http http.reset"]);
+    states(&v, &[("tls", Fine)]);
+}
