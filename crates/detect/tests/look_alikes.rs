@@ -42,3 +42,44 @@ fn a_request_that_was_cut_after_a_completed_handshake_is_counted_at_http() {
     accused(&v, &["http http.reset"]);
     states(&v, &[("tls", Fine)]);
 }
+
+#[test]
+fn a_foreign_certificate_at_a_foreign_address_is_a_false_answer_also_for_helpers_without_handshakes() {
+    for failure in ["hostname", "authority"] {
+        let v = early(
+            "https://news.example/",
+            &format!(
+                "system news.example = 60.1.1.1
+        chain news.example 60.1.1.1:443 tcp=ok tls=!{failure} http=!{failure}"
+            ),
+        );
+        accused(&v, &["dns dns.injection.other"]);
+    }
+}
+
+#[test]
+fn a_foreign_certificate_at_the_helpers_address_stays_interception_and_a_valid_one_rotation() {
+    let v = early(
+        "https://news.example/",
+        "system news.example = 50.1.1.1
+        chain news.example 50.1.1.1:443 tcp=ok tls=!hostname",
+    );
+    accused(&v, &["tls tls.mitm.ca_signed"]);
+    let v = early(
+        "https://news.example/",
+        "system news.example = 60.1.1.1
+        chain news.example 60.1.1.1:443 tcp=ok tls=ok http=200 body=40000",
+    );
+    accused(&v, &[]);
+}
+
+#[test]
+fn dates_of_certificates_contradict_no_address_when_the_clock_is_off() {
+    let v = early(
+        "https://news.example/",
+        "uploaded 2024-06-20
+        system news.example = 60.1.1.1
+        chain news.example 60.1.1.1:443 tcp=ok tls=!expired",
+    );
+    accused(&v, &[]);
+}

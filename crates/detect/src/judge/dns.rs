@@ -167,7 +167,12 @@ fn served_signs<'f, 'a>(
         }
         if row.tls_success.is_some() {
             shown += 1;
-            contradicted += u32::from(row.tls_failure.is_some_and(Failure::is_certificate));
+            // A clock that is off contradicts the dates of every certificate.
+            let dates = row.tls_failure == Some(Failure::SslInvalidCertificate);
+            contradicted += u32::from(
+                row.tls_failure.is_some_and(Failure::is_certificate)
+                    && !(dates && view.shared.has(Sign::ClockOff)),
+            );
         }
         if row.http_status.is_some() {
             match page::compare(row, scene.control_page) {
@@ -196,6 +201,14 @@ fn served_signs<'f, 'a>(
             && worked(control)
             && control.server_name.as_deref().or(control.hostname.as_deref()) == Some(host)
     });
+    // Helpers of web_connectivity 0.4 shake no hands of their own: a page over https took a valid certificate.
+    let input = scene.facts.measurement.input.as_deref();
+    let valid_elsewhere = valid_elsewhere
+        || (view.unit.hop == 0
+            && input.is_some_and(|input| input.starts_with("https:"))
+            && scene.facts.measurement.hostname.as_deref() == Some(host)
+            && scene.control_page.is_some()
+            && !signs.has(Sign::DnsSameNetwork));
     signs.add_if(shown > 0 && shown == contradicted && valid_elsewhere, Sign::DnsCertificateContradicts);
 }
 
