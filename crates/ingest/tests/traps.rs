@@ -51,6 +51,15 @@ fn trap_02_redirects_are_newest_first_and_may_be_relative() {
             {"request":{"url":"http://www.example.org/"},"response":{"code":200,"body":"x"}},
             {"request":{"url":"http://www.example.org/"},"response":{"code":302,"headers":{"Location":"https://www.example.org/"}}}]}"#);
     assert_eq!(old.chains().iter().map(|row| row.hop).collect::<Vec<_>>(), [1, 0]);
+    // web_connectivity 0.4 tags no handshake: it stands at the hop that asked for its name over TLS.
+    let moved = web(
+        r#"{"tls_handshakes":[{"address":"192.0.2.1:443","server_name":"www.example.org","failure":"connection_reset"},
+            {"address":"192.0.2.1:443","server_name":"other.example.org","failure":null}],"requests":[
+            {"failure":"connection_reset","request":{"url":"https://www.example.org/"}},
+            {"request":{"url":"http://www.example.org/"},"response":{"code":301,"headers":{"Location":"https://www.example.org/"}}}]}"#,
+    );
+    let handshakes = moved.chains().into_iter().filter(|row| row.tls_success.is_some()).map(|row| row.hop);
+    assert_eq!(handshakes.collect::<Vec<_>>(), [1, 0]);
     // Three tries of one page are no redirects.
     let tries = web(
         r#"{"requests":[{"failure":"connection_reset","request":{"url":"http://www.example.org/"}},{"failure":"connection_reset","request":{"url":"http://www.example.org/"}}]}"#,

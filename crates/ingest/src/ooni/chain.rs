@@ -195,6 +195,33 @@ pub fn head<'r, 'a>(raw: &'r Raw<'a>, link: &Link) -> Option<&'r Common> {
         .or_else(|| link.request.map(|i| &raw.requests[i].common))
 }
 
+/// The redirect depth of a chain. A handshake without id and tags belongs to the first request over TLS for
+/// its name: web_connectivity 0.4 tags nothing, and follows redirects from plain HTTP to handshakes.
+pub fn depth_of(raw: &Raw<'_>, link: &Link, depths: &[u32], hosts: &[Option<String>]) -> u32 {
+    if let Some(index) = link.request {
+        return depths[index];
+    }
+    let Some(common) = head(raw, link) else { return 0 };
+    if let Some(depth) = common.depth {
+        return depth;
+    }
+    let Some(handshake) = link.handshake.map(|i| &raw.handshakes[i]) else { return 0 };
+    if common.transaction != 0 || handshake.server_name.is_none() {
+        return 0;
+    }
+    let over_tls = |index: &usize| {
+        let request = &raw.requests[*index];
+        request.common.role == common.role
+            && hosts[*index].as_deref() == handshake.server_name.as_deref()
+            && is_over_tls(request)
+    };
+    (0..raw.requests.len()).filter(over_tls).map(|index| depths[index]).min().unwrap_or(0)
+}
+
+fn is_over_tls(request: &Request<'_>) -> bool {
+    request.url.as_deref().is_some_and(|url| url.starts_with("https:"))
+}
+
 /// The address and port of a chain.
 pub fn endpoint_of<'r>(raw: &'r Raw<'_>, link: &Link) -> (Option<&'r str>, Option<u32>) {
     let connect = link.connect.map(|i| (raw.connects[i].ip.as_deref(), raw.connects[i].port));
@@ -252,7 +279,8 @@ fn only_candidate(
     depth: u32,
     host: Option<&str>,
 ) -> Option<usize> {
-    if request.common.transaction != 0 || depth != 0 {
+    // A request in the clear shook no hands.
+    if request.common.transaction != 0 || depth != 0 || !is_over_tls(request) {
         return None;
     }
     let host = host?;

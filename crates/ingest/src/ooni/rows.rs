@@ -65,14 +65,11 @@ impl<'a> Frame<'_, 'a> {
         if let Some(common) = chain::head(raw, link) {
             row.transaction = common.transaction;
             row.fetch_body = common.fetch_body;
-            row.hop = common.depth.unwrap_or(0);
             row.classic = !raw.has_classic || common.classic;
             row.role = common.role.map(|role| raw.roles[role].clone());
             first = common.t0_us.or(common.t_us);
         }
-        if let Some(index) = link.request {
-            row.hop = self.depths[index];
-        }
+        row.hop = chain::depth_of(raw, link, &self.depths, &self.hosts);
         if let Some((index, answer)) = link.query {
             first = self.lookup(index, answer, link, &mut row).or(first);
         }
