@@ -69,15 +69,15 @@ fn urlgetter_dnscheck_and_echcheck_give_their_chains() {
         r#","input":"dot://dns.example:853""#,
         &format!(
             r#"{{"domain":"a.example","bootstrap":{{"queries":[{DNS}]}},"bootstrap_failure":null,"lookups":{{
-                "dot://192.0.2.53:853":{{"queries":[{{"engine":"dot","resolver_address":"192.0.2.53:853","hostname":"a.example","query_type":"A","failure":null,"answers":[{{"ipv4":"192.0.2.1"}}]}}],
-                   "tcp_connect":[{{"ip":"192.0.2.53","port":853,"t":0.1,"status":{{"failure":null,"success":true}}}},{{"ip":"192.0.2.53","port":853,"t":0.3,"status":{{"failure":null,"success":true}}}}],
+                "dot://9.9.9.9:853":{{"queries":[{{"engine":"dot","resolver_address":"9.9.9.9:853","hostname":"a.example","query_type":"A","failure":null,"answers":[{{"ipv4":"192.0.2.1"}}]}}],
+                   "tcp_connect":[{{"ip":"9.9.9.9","port":853,"t":0.1,"status":{{"failure":null,"success":true}}}},{{"ip":"9.9.9.9","port":853,"t":0.3,"status":{{"failure":null,"success":true}}}}],
                    "tls_handshakes":[{{"server_name":"dns.example","t":0.2,"failure":null}},{{"server_name":"dns.example","t":0.4,"failure":"connection_reset"}}]}}}}}}"#
         ),
     ));
     assert_eq!(dnscheck.why(), []);
-    let role = Some("lookups.dot://192.0.2.53:853");
+    let role = Some("lookups.dot://9.9.9.9:853");
     let handshakes: Vec<_> =
-        dnscheck.at("192.0.2.53").iter().map(|row| (row.role.as_deref(), row.tls_success)).collect();
+        dnscheck.at("9.9.9.9").iter().map(|row| (row.role.as_deref(), row.tls_success)).collect();
     assert_eq!(handshakes, [(role, Some(true)), (role, Some(false))], "one endpoint, in order of time");
     let lookup = dnscheck.chains().into_iter().find(|row| row.dns_engine.as_deref() == Some("dot")).unwrap();
     assert_eq!((lookup.role.as_deref(), lookup.classic), (role, false));
@@ -218,7 +218,7 @@ fn pings_give_a_row_each() {
     );
     let dns = of(
         "dnsping",
-        r#"{"pings":[{"query":{"engine":"udp","resolver_address":"192.0.2.53:53","hostname":"a.example","query_type":"A","failure":"dns_nxdomain_error"}},{"queries":[{"engine":"udp","hostname":"a.example","answers":[{"answer_type":"AAAA","ivp6":"2001:db8::1"}]}]}]}"#,
+        r#"{"pings":[{"query":{"engine":"udp","resolver_address":"9.9.9.9:53","hostname":"a.example","query_type":"A","failure":"dns_nxdomain_error"}},{"queries":[{"engine":"udp","hostname":"a.example","answers":[{"answer_type":"AAAA","ivp6":"2001:db8::1"}]}]}]}"#,
     );
     assert_eq!(dns.chains()[0].dns_failure, Some(Failure::DnsNxDomain));
     assert_eq!(dns.chains()[1].ip.as_deref(), Some("2001:db8::1"), "0.1 and 0.2 misspelt the key");
@@ -354,7 +354,7 @@ fn tests_of_2012_to_2017_keep_what_they_share() {
         "dns_consistency",
         r#","input":"a.example""#,
         r#"{"control_resolver":"9.9.9.9:57004","queries":[
-            {"hostname":"a.example","query_type":"A","failure":null,"resolver_hostname":"192.0.2.53","resolver_port":57004,"answers":[{"ipv4":"192.0.2.1"}]},
+            {"hostname":"a.example","query_type":"A","failure":null,"resolver_hostname":"9.9.9.9","resolver_port":57004,"answers":[{"ipv4":"192.0.2.1"}]},
             {"hostname":"a.example","query_type":"A","failure":null,"resolver_hostname":"10.0.0.1","resolver_port":53,"answers":[{"ipv4":"192.0.2.66"}]}]}"#,
     ));
     let seen: Vec<_> = dns
