@@ -83,3 +83,40 @@ fn dates_of_certificates_contradict_no_address_when_the_clock_is_off() {
     );
     accused(&v, &[]);
 }
+
+#[test]
+fn a_redirect_to_a_block_page_behind_a_valid_certificate_is_a_redirect_to_a_block_page() {
+    let redirected = |place: &str, network: u32, page: &str| {
+        early(
+            "http://news.example/",
+            &format!(
+                "system news.example = 50.1.1.1
+        chain news.example 50.1.1.1:80 tcp=ok http=302 loc=https://{place}/
+        system {place} = {network}.3.3.3 hop=1
+        chain {place} {network}.3.3.3:443 hop=1 tcp=ok tls=ok http=200 {page}"
+            ),
+        )
+    };
+    accused(&redirected("warning.isp.test", 90, "body=700 title=Restricted"), &["http http.redirect"]);
+    // A longer page, in the probe's own network.
+    accused(&redirected("warning.isp.test", 137, "body=9000 title=Restricted"), &["http http.redirect"]);
+    // The benign twins: the same site, its domain for another country, another site with the same page.
+    for place in ["news.example", "www.news.example", "news.test"] {
+        accused(&redirected(place, 90, "body=700 title=Come_back_later"), &[]);
+    }
+    accused(&redirected("paper.test", 90, "body=39000 title=Morning_paper"), &[]);
+}
+
+#[test]
+fn a_redirect_to_another_site_accuses_nobody_when_the_helper_got_no_page() {
+    let v = judge(
+        "get http://news.example/
+        control dns news.example = 50.1.1.1
+        control http !timeout
+        system news.example = 50.1.1.1
+        chain news.example 50.1.1.1:80 tcp=ok http=302 loc=https://warning.isp.test/
+        system warning.isp.test = 90.3.3.3 hop=1
+        chain warning.isp.test 90.3.3.3:443 hop=1 tcp=ok tls=ok http=200 body=700 title=Restricted",
+    );
+    accused(&v, &[]);
+}

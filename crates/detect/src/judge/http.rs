@@ -63,8 +63,13 @@ fn chain_signs(view: &View<'_, '_, '_>, row: &Observation<'_>, signs: &mut Signs
     match last.likeness {
         page::Likeness::Same => signs.add(Sign::HttpFinalSame),
         // A verified page of another language or country differs, too, and its site wrote it.
-        page::Likeness::Different => signs.add_if(!last.authenticated, Sign::HttpFinalDiffers),
-        page::Likeness::Unclear => signs.add_if(last.authenticated && fetched, Sign::HttpFinalSame),
+        page::Likeness::Different => {
+            signs.add_if(!last.authenticated, Sign::HttpFinalDiffers);
+            signs.add_if(last.authenticated && last.foreign && last.suspect, Sign::HttpFinalForeign);
+        }
+        page::Likeness::Unclear => {
+            signs.add_if(last.authenticated && !last.foreign && fetched, Sign::HttpFinalSame);
+        }
     }
 }
 

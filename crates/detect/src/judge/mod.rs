@@ -120,7 +120,7 @@ impl<'s, 'f, 'a> Scene<'s, 'f, 'a> {
             shared: Signs::default(),
             ipv6_broken: is_ipv6_broken(facts.observations),
             control_page,
-            last: page::last(facts.observations, control_page),
+            last: page::last(facts, control_page),
             version: votes::version(facts.measurement),
         };
         scene.shared = scene.shared_signs();

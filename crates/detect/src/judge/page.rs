@@ -4,9 +4,10 @@
 //! headers), with two differences: what was cut off is not compared, and one difference in length alone
 //! accuses nobody, because a page for another country or day is longer or shorter too.
 
-use okno_model::{Control, FingerprintScope, Observation};
+use okno_model::{Asn, Control, FingerprintScope, Observation};
 
 use super::Scene;
+use crate::facts::Facts;
 
 /// How alike two pages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,19 +27,40 @@ pub(super) struct Last {
     pub(super) observation: u32,
     pub(super) likeness: Likeness,
     pub(super) authenticated: bool,
+    /// see [`is_foreign`]
+    pub(super) foreign: bool,
+    /// it comes from the probe's own network, or is less than a fifth of the helper's page
+    pub(super) suspect: bool,
 }
 
-pub(super) fn last(rows: &[Observation<'_>], control: Option<&Control<'_>>) -> Option<Last> {
-    let row = rows
+pub(super) fn last(facts: &Facts<'_, '_>, control: Option<&Control<'_>>) -> Option<Last> {
+    let row = facts
+        .observations
         .iter()
         .filter(|row| row.http_status.is_some())
         .max_by_key(|row| (row.hop, row.http_failure.is_none(), std::cmp::Reverse(row.observation)))?;
+    let own = row.ip_network.is_some_and(Asn::is_known) && row.ip_network == Some(facts.measurement.network);
+    let bytes = row.http_body_bytes.unwrap_or(u64::MAX);
+    let small = control.and_then(|c| c.http_body_bytes).is_some_and(|page| bytes.saturating_mul(5) < page);
     Some(Last {
         hop: row.hop,
         observation: row.observation,
         likeness: compare(row, control),
         authenticated: is_authenticated(row),
+        foreign: is_foreign(row, facts),
+        suspect: own || small,
     })
+}
+
+/// Whether an answer comes from another site than the input's. Its certificate then proves who wrote it, and
+/// not that the site sent the visitor there. Names that differ in the domain alone (`.com`, `.it`) are one site.
+fn is_foreign(row: &Observation<'_>, facts: &Facts<'_, '_>) -> bool {
+    let label = |host: &'_ str| site(host).split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let host = row.http_url.as_deref().and_then(url_host).or(row.hostname.as_deref());
+    match (host, facts.measurement.hostname.as_deref()) {
+        (Some(host), Some(own)) => label(host) != label(own),
+        _ => false,
+    }
 }
 
 /// Whether the answer came over a verified TLS connection. Tests before web_connectivity 0.5 record no
