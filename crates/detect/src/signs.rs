@@ -167,6 +167,7 @@ signs! {
     HttpFinalSame = "http.final_same", "the last answer of the chain is the helper's page, or was authenticated while the helper got a page too";
     HttpFinalDiffers = "http.final_differs", "the last answer of the chain differs from the helper's page in every compared respect";
     HttpFinalForeign = "http.final_foreign", "the last answer of the chain was authenticated, by another site than the input's; it differs from the helper's page in every compared respect, and is less than a fifth of its length or comes from the probe's own network";
+    HttpShorter = "http.shorter", "the page is shorter than the helper's";
     HttpSame = "http.same", "same status as the helper, and length, title or uncommon headers match (ts-017)";
     HttpDiff = "http.diff", "the helper got a page; length, title and uncommon headers all differ, and nothing was cut off (ts-017)";
     HttpReached = "http.reached", "a connection to the host is recorded, and for https a handshake: the request was sent";

@@ -120,3 +120,19 @@ fn a_redirect_to_another_site_accuses_nobody_when_the_helper_got_no_page() {
     );
     accused(&v, &[]);
 }
+
+#[test]
+fn a_longer_page_with_another_title_is_no_block_page_and_a_shorter_one_is() {
+    let page = |bytes: u32| {
+        early(
+            "http://news.example/",
+            &format!(
+                "system news.example = 50.1.1.1
+        chain news.example 50.1.1.1:80 tcp=ok http=200 body={bytes} title=Restricted"
+            ),
+        )
+    };
+    accused(&page(90_000), &[]);
+    states(&page(90_000), &[("http", Insufficient)]);
+    accused(&page(900), &["http http.blockpage"]);
+}

@@ -94,6 +94,7 @@ fn answer_signs<'f, 'a>(
         signs.add_if(control.http_status == Some(status), Sign::HttpStatusSame);
         signs.add_if(status >= 400 && control.http_status.is_some_and(|c| c < 400), Sign::HttpStatusRefused);
         evidence.control = Some(control);
+        signs.add_if(row.http_body_bytes < control.http_body_bytes, Sign::HttpShorter);
         match page::compare(row, Some(control)) {
             page::Likeness::Same => signs.add(Sign::HttpSame),
             page::Likeness::Different => signs.add(Sign::HttpDiff),
