@@ -136,3 +136,20 @@ fn a_longer_page_with_another_title_is_no_block_page_and_a_shorter_one_is() {
     states(&page(90_000), &[("http", Insufficient)]);
     accused(&page(900), &["http http.blockpage"]);
 }
+
+#[test]
+fn a_slow_transfer_that_completes_with_nothing_faster_beside_it_may_be_a_slow_line() {
+    let transfer = |rest: &str| {
+        early(
+            "https://news.example/",
+            &format!(
+                "system news.example = 50.1.1.1
+        chain news.example 50.1.1.1:443 tcp=ok tls=ok http=200 {rest} rx=42000/9000000/900000/60"
+            ),
+        )
+    };
+    let v = transfer("body=40000 title=Morning_paper");
+    accused(&v, &[]);
+    states(&v, &[("tls", Insufficient), ("http", Fine)]);
+    accused(&transfer("then=timeout"), &["tls tls.throttle"]);
+}
