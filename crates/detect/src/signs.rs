@@ -43,6 +43,7 @@ signs! {
     Hop = "chain.hop", "this host was reached by a redirect";
     ProbeOffline = "probe.offline", "no operation of this measurement worked and no helper answered: the probe may have had no network";
     InstrumentDefect = "probe.instrument_defect", "this software version fails here in several networks of several countries and nowhere succeeds, while other versions succeed";
+    ProbeServersOk = "probe.servers_ok", "the application under test says that its servers work, whatever it says of its web page";
     ClockOff = "probe.clock_off", "the probe's clock and the collector's differ by more than a day";
 
     // Name resolution.
@@ -52,6 +53,7 @@ signs! {
     DnsNoAnswer = "dns.no_answer", "it gave an empty answer";
     DnsAndroidNoData = "dns.android_no_data", "Android's cache said no data, which stands for NXDOMAIN or any other miss";
     DnsRefused = "dns.refused", "it said REFUSED";
+    DnsKnownName = "dns.known_name", "the name is one of a messenger's that has stood for years";
     DnsServfail = "dns.servfail", "it said SERVFAIL or gave another error";
     DnsTimeout = "dns.timeout", "it did not answer";
     DnsLocal = "dns.local", "the probe's own machine or network failed the lookup, or the failure has no name";
@@ -199,6 +201,7 @@ signs! {
     AppWebOk = "app.web_ok", "its web page, or another of its services, answered in the same measurement";
     AppWebFailed = "app.web_failed", "its web page did not answer in a way that points to the network";
     AppCoreFailed = "app.core_failed", "every statement about the application's own servers says that they failed";
+    AppServersFailed = "app.servers_failed", "every connection failed, not by the machine's own fault, to three or more named hosts that only take connections, and none opened to such a host";
     AppCoreOk = "app.core_ok", "every statement about the application's own servers says that they worked";
     AppHandshakesCut = "app.handshakes_cut", "at three or more of its hosts the connection opened and the handshake was cut, and no handshake completed";
     AppBridgesFailed = "app.bridges_failed", "all of five or more bridges failed while directory servers answered";

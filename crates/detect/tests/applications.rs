@@ -202,3 +202,61 @@ fn a_test_nobody_knows_is_judged_by_what_it_carries() {
     accused(&v, &[]);
     states(&v, &[("tcp", Fine), ("tls", Fine)]);
 }
+
+const WHATSAPP_PAGE: &str = "system web.whatsapp.com = 72.1.1.1
+    chain web.whatsapp.com 72.1.1.1:443 tcp=ok tls=ok http=200
+    app web ok\napp registration ok\n";
+
+fn whatsapp(fates: [&str; 4], rest: &str) -> Vec<okno_model::Verdict<'static>> {
+    let chains: String = fates
+        .iter()
+        .enumerate()
+        .map(|(n, fate)| {
+            format!(
+                "system e{n}.whatsapp.net = 72.2.2.{n}\nchain e{n}.whatsapp.net 72.2.2.{n}:5222 tcp={fate}\n"
+            )
+        })
+        .collect();
+    let stated = if fates.contains(&"ok") { "ok" } else { "failed" };
+    judge(&format!("test whatsapp\n{chains}app endpoints {stated}\n{rest}"))
+}
+
+#[test]
+fn a_messenger_whose_named_servers_are_all_silent_while_its_page_answers_is_blocked() {
+    accused(&whatsapp(["!timeout"; 4], WHATSAPP_PAGE), &["app messenger.endpoints"]);
+    accused(&whatsapp(["!timeout", "!timeout", "!timeout", "ok"], WHATSAPP_PAGE), &[]);
+    // The line may be down, or have no route.
+    accused(&whatsapp(["!timeout"; 4], "app web !timeout"), &[]);
+    accused(&whatsapp(["!unreachable"; 4], WHATSAPP_PAGE), &[]);
+}
+
+#[test]
+fn nxdomain_for_a_messengers_lasting_name_is_a_false_answer_and_silence_is_none() {
+    let names = |failure: &str, host: &str, test: &str| {
+        judge(&format!("test {test}\nsystem {host} = !{failure}\napp reachable failed role=edge"))
+    };
+    let v = names("nxdomain", "edge-mqtt.facebook.com", "facebook_messenger");
+    assert!(v.iter().any(|v| v.mechanism.as_deref() == Some("dns.nxdomain")), "{}", scenes::show(&v));
+    assert!(v.iter().all(|v| v.state != Blocked || v.probability < 0.7), "{}", scenes::show(&v));
+    accused(&names("timeout", "edge-mqtt.facebook.com", "facebook_messenger"), &[]);
+    // Signal retired names; nobody vouches for a name that only looks alike.
+    accused(&names("nxdomain", "api.directory.signal.org", "signal"), &[]);
+    accused(&names("nxdomain", "notfacebook.com", "facebook_messenger"), &[]);
+}
+
+#[test]
+fn a_messengers_page_that_is_reset_while_its_servers_answer_is_blocked_and_its_silence_is_not() {
+    let page = |failure: &str, servers: &str| {
+        judge(&telegram(
+            "ok",
+            &format!(
+                "system web.telegram.org = 72.1.1.1
+    chain web.telegram.org 72.1.1.1:443 tcp=ok tls=!{failure}
+    app web !{failure}\napp endpoints_tcp {servers}\napp endpoints_http {servers}"
+            ),
+        ))
+    };
+    accused(&page("reset", "ok"), &["tls tls.reset"]);
+    accused(&page("timeout", "ok"), &[]);
+    accused(&page("reset", "failed"), &[]);
+}

@@ -3,10 +3,13 @@
 //! One verdict a measurement. These tests have no helper, so other networks, the parts of the same
 //! application and what else worked in the same measurement stand in for one.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use okno_model::{Failure, FailureKind, Layer, Observation, State, Verdict};
 
 use super::{Evidence, Scene, cut};
-use crate::facts;
+use crate::facts::{self, Facts};
 use crate::signs::{Sign, Signs};
 use crate::votes;
 
@@ -41,6 +44,7 @@ pub(super) fn judge<'a>(scene: &Scene<'_, '_, 'a>, first: usize, out: &mut Vec<V
     parts.add_signs(&mut signs);
     signs.add_if(signal_is_outdated(scene), Sign::AppInvalidated);
     endpoints(scene, &mut signs);
+    named_servers(scene, &mut signs);
     let forged = out[first..].iter().any(|v| v.layer == Layer::Dns && v.state == State::Blocked);
     signs.add_if(forged, Sign::AppNameForged);
     evidence.row = evidence.row.or_else(|| rows.iter().find(|row| row.app.is_some()));
@@ -152,7 +156,7 @@ fn endpoints(scene: &Scene<'_, '_, '_>, signs: &mut Signs) {
     let mut cut_hosts: Vec<&str> = Vec::new();
     let mut completed = false;
     for row in scene.facts.observations {
-        let named = row.hostname.as_deref().filter(|host| host.parse::<std::net::IpAddr>().is_err());
+        let named = row.hostname.as_deref().filter(|host| host.parse::<IpAddr>().is_err());
         completed |= row.tls_success == Some(true);
         let Some(host) = named else {
             if let Some(worked) = row.tcp_success {
@@ -178,6 +182,56 @@ fn endpoints(scene: &Scene<'_, '_, '_>, signs: &mut Signs) {
     signs.add_if(web[0], Sign::AppWebOk);
     signs.add_if(web[1] && !web[0], Sign::AppWebFailed);
     signs.add_if(cut_hosts.len() >= 3 && !completed, Sign::AppHandshakesCut);
+}
+
+/// Hosts that only take connections, as WhatsApp's and Facebook's do: whether all of them failed.
+fn named_servers(scene: &Scene<'_, '_, '_>, signs: &mut Signs) {
+    let mut hosts: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
+    let mut speaks: Vec<&str> = Vec::new();
+    for row in scene.facts.observations {
+        let Some(host) = row.hostname.as_deref().filter(|host| host.parse::<IpAddr>().is_err()) else {
+            continue;
+        };
+        if row.tls_success.is_some() || row.http_status.is_some() || row.http_failure.is_some() {
+            speaks.push(host);
+        }
+        if let Some(opened) = row.tcp_success {
+            let told =
+                opened || !matches!(kind(row), None | Some(FailureKind::Local | FailureKind::Unreachable));
+            let entry = hosts.entry(host).or_default();
+            entry.0 |= opened;
+            entry.1 |= told;
+        }
+    }
+    let servers = || hosts.iter().filter(|(host, _)| !speaks.contains(host)).map(|(_, fate)| *fate);
+    let failed = servers().filter(|(opened, told)| !opened && *told).count();
+    signs.add_if(failed >= 3 && !servers().any(|(opened, _)| opened), Sign::AppServersFailed);
+}
+
+fn kind(row: &Observation<'_>) -> Option<FailureKind> {
+    row.tcp_failure.map(Failure::kind)
+}
+
+/// Whether the application says that its servers, not its web page alone, work.
+pub(super) fn servers_work(facts: &Facts<'_, '_>) -> bool {
+    let mut servers = facts
+        .observations
+        .iter()
+        .filter(|row| row.app.as_deref().is_some_and(|app| !matches!(app, "web" | "dns_consistent")))
+        .filter_map(|row| row.app_success)
+        .peekable();
+    servers.peek().is_some() && servers.all(|worked| worked)
+}
+
+/// Whether a name is one of a messenger's that has stood for years. Signal's are left out: it retired several,
+/// and tests that still ask for those get NXDOMAIN everywhere.
+pub(super) fn is_known_name(host: &str) -> bool {
+    const DOMAINS: [&str; 6] =
+        ["telegram.org", "whatsapp.net", "whatsapp.com", "facebook.com", "fbcdn.net", "fbsbx.com"];
+    let host = host.trim_end_matches('.');
+    DOMAINS
+        .iter()
+        .any(|domain| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 /// Signal rotated its root certificate: tests older than the new root fail everywhere from these dates on

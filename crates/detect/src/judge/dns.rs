@@ -2,7 +2,7 @@
 
 use okno_model::{Failure, FailureKind, FingerprintScope, Layer, Observation, Verdict};
 
-use super::{Evidence, View, page, shares_network, worked};
+use super::{Evidence, View, app, page, shares_network, worked};
 use crate::facts;
 use crate::signs::{Sign, Signs};
 use crate::votes;
@@ -225,6 +225,7 @@ fn failure_signs<'f, 'a>(
     evidence.row = Some(row);
     let signs = &mut evidence.signs;
     signs.add(Sign::DnsFailed);
+    signs.add_if(view.host().is_some_and(app::is_known_name), Sign::DnsKnownName);
     let failure = row.dns_failure.unwrap_or_default();
     signs.add(match (failure, failure.kind()) {
         (Failure::DnsBogon, _) => Sign::DnsBogon,

@@ -145,6 +145,7 @@ impl<'s, 'f, 'a> Scene<'s, 'f, 'a> {
         signs.add_if(is_clock_off(measurement.start_utc, measurement.upload_utc), Sign::ClockOff);
         if let Some(sign) = app::test_sign(&measurement.test_name) {
             signs.add(sign);
+            signs.add_if(app::servers_work(self.facts), Sign::ProbeServersOk);
             let messengers = [Sign::TestTelegram, Sign::TestWhatsapp, Sign::TestFacebook, Sign::TestSignal];
             signs.add_if(messengers.contains(&sign), Sign::TestMessenger);
         }
