@@ -57,7 +57,8 @@ pub struct Extracted<'a> {
 fn behind(text: &str) -> Vec<&str> {
     let values = text.match_indices("\"probe_ip\"").filter_map(|(at, key)| {
         let value = text[at + key.len()..].trim_start_matches([' ', ':', '\t']);
-        value.strip_prefix('"')?.split('"').next()
+        // A value that is cut is not the address.
+        value.strip_prefix('"')?.split_once('"').map(|(address, _)| address)
     });
     values.collect()
 }
