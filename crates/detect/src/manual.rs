@@ -46,8 +46,9 @@
 //! # HTTP
 //!
 //! *Evidence.* A known block page, expected in the country; a page in the clear that shares neither length
-//! nor title nor headers with the helper's; RST, close or silence after the request. An answer over a
-//! verified connection was written by the site, whatever it says.
+//! nor title nor headers with the helper's and is shorter; RST, close or silence after the request. An answer
+//! over a verified connection was written by the site that the certificate names, whatever it says; where a
+//! redirect in the clear led to another site, that is a provider's page as easily as the site's new home.
 //!
 //! *Look-alikes.* Captchas, geographical refusals, pages for another country, a helper that was shown a stub.
 //! Fingerprints of scope `fp` exist to say so. A page that the helper gets, too, accuses nobody.
@@ -55,8 +56,8 @@
 //! # Throttling
 //!
 //! *Evidence.* A page that the helper fetched whole begins and does not complete in time; bytes that trickle
-//! steadily. One long pause is a server thinking. A slow line looks the same to a single measurement, so the
-//! probabilities are modest; targets compared in the same network are what settles it.
+//! steadily and never all. One long pause is a server thinking. A slow line looks the same to a single
+//! measurement: a slow page that completes accuses nobody, and the probabilities are modest; targets compared in the same network are what settles it.
 //!
 //! # Applications
 //!
