@@ -137,38 +137,44 @@ impl Lake {
         Ok(known)
     }
 
-    /// Begins a planned run: drops what sources that grew have superseded, and expects the plan's
-    /// segments, in order, in [`Self::commit`].
+    /// Begins a planned run: drops the segments that the plan builds anew, and expects the plan's
+    /// segments, in order, in [`Self::commit`]. Killed after that, the lake lacks those that were not
+    /// committed yet, until the next run over the same sources.
     pub fn begin(&mut self, plan: &Plan) -> Result<()> {
         self.due = plan.segments.iter().map(|segment| segment.id.clone()).collect();
         if plan.superseded.is_empty() {
             return Ok(());
         }
-        let mut old = Vec::new();
-        for superseded in &plan.superseded {
-            old.extend(self.supersede(superseded)?);
+        let superseded: BTreeMap<&str, &Superseded> =
+            plan.superseded.iter().map(|superseded| (superseded.id.as_str(), superseded)).collect();
+        let (mut stay, mut old) = (Vec::new(), Vec::new());
+        for segment in &self.manifest.segments {
+            let Some(superseded) = superseded.get(segment.id.as_str()) else {
+                stay.push(segment.clone());
+                continue;
+            };
+            stay.extend(self.rows_that_stay(segment, superseded)?);
+            old.push(segment.clone());
         }
-        self.keys = None;
+        self.manifest.segments = stay;
+        // What is built anew must not be taken for a duplicate of what it replaces.
+        self.manifest.dedupe_window_exceeded = 0;
+        self.keys = Some(self.load_keys()?);
         self.save()?;
         self.remove_files(&old)
     }
 
-    /// Takes a segment out of the manifest, or replaces it by its rows that stay; returns the old entry.
-    fn supersede(&mut self, superseded: &Superseded) -> Result<Option<SegmentEntry>> {
-        let Some(at) = self.manifest.segments.iter().position(|s| s.id == superseded.id) else {
-            return Ok(None);
-        };
+    /// The segment that holds the rows that stay of one that goes, if there are any.
+    fn rows_that_stay(&self, old: &SegmentEntry, superseded: &Superseded) -> Result<Option<SegmentEntry>> {
         if superseded.keep.is_empty() {
-            return Ok(Some(self.manifest.segments.remove(at)));
+            return Ok(None);
         }
-        let old = self.manifest.segments[at].clone();
         let stay: BTreeSet<&str> = superseded.keep.iter().map(|(path, _)| path.as_str()).collect();
         let id = segment_id(superseded.keep.iter().map(|(p, h)| (p.as_str(), h.as_str())), &old.stamp);
         let writer = SegmentWriter::begin(&self.disk, &self.dir, &id, &old.stamp)?;
         let keep = Keep { source: &|path| stay.contains(path), is_duplicate: &|_| false };
         let done = rewrite(&SegmentFiles { root: &self.dir, files: &old.files }, writer, &keep)?;
-        self.manifest.segments[at] = self.publish(&done)?;
-        Ok(Some(old))
+        self.publish(&done).map(Some)
     }
 
     /// Commits a finished segment: in plan order, without the measurements that earlier segments hold.

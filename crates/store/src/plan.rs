@@ -3,6 +3,11 @@
 //! The plan depends on the sources and on what the lake holds, never on when a run was killed: large
 //! sources are segments of their own, small ones are packed in the order given, and what remains after
 //! some segments were committed is packed into the very same segments again.
+//!
+//! A run that is given all that the lake holds ends with the lake that a first run over its sources would
+//! make, byte for byte: from the first segment on that a first run would make otherwise, because a source
+//! grew or a new one comes between, all are built again. A run that is given only some of what the lake
+//! holds appends what is new, and builds again as little as it must.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,32 +97,64 @@ pub(crate) fn segment_id<'a>(sources: impl Iterator<Item = (&'a str, &'a str)>, 
 
 /// Plans a run over `sources`, given what the lake holds.
 pub(crate) fn plan(sources: &[SourceId], stamp: &str, lake: &[KnownSegment]) -> Plan {
+    let given: BTreeSet<&str> = sources.iter().map(|source| source.path.as_str()).collect();
+    let at_hand = |(path, _): &(String, String)| given.contains(path.as_str());
     let mut plan = Plan::default();
+    if lake.iter().all(|segment| segment.sources.iter().all(at_hand)) {
+        plan_whole(sources, stamp, lake, &mut plan);
+    } else {
+        plan_part(sources, stamp, lake, &mut plan);
+    }
+    plan
+}
+
+/// Plans a run over all that the lake holds: as if there were no lake, less what it begins with.
+fn plan_whole(sources: &[SourceId], stamp: &str, lake: &[KnownSegment], plan: &mut Plan) {
+    let wanted = distinct(sources, &[], &mut plan.duplicates);
+    let mut segments = pack(sources, &wanted, stamp);
+    // Equal so far means the same rows too: which duplicates a segment lost depends on those before it.
+    let same = segments.iter().zip(lake).take_while(|(new, old)| new.id == old.id).count();
+    plan.kept = segments.drain(..same).flat_map(|segment| segment.inputs).collect();
+    plan.kept.sort_unstable();
+    plan.segments = segments;
+    let hashes: BTreeMap<&str, &str> =
+        sources.iter().rev().map(|s| (s.path.as_str(), s.hash.as_str())).collect();
+    for segment in &lake[same..] {
+        let changed = |(path, hash): &&(String, String)| hashes.get(path.as_str()) != Some(&hash.as_str());
+        plan.grown.extend(segment.sources.iter().filter(changed).map(|(path, _)| path.clone()));
+        plan.superseded.push(Superseded { id: segment.id.clone(), keep: Vec::new() });
+    }
+}
+
+/// Plans a run over other sources than the lake's, or over some of them.
+fn plan_part(sources: &[SourceId], stamp: &str, lake: &[KnownSegment], plan: &mut Plan) {
     let wanted = distinct(sources, lake, &mut plan.duplicates);
-    let inputs: BTreeMap<&str, &SourceId> =
-        wanted.iter().map(|index| (sources[*index].path.as_str(), &sources[*index])).collect();
-    // A segment stays whole or goes: it goes when one of its sources changed, or when its rows depend
-    // on something that changed and its sources are at hand.
+    let hashes: BTreeMap<&str, &str> =
+        sources.iter().rev().map(|s| (s.path.as_str(), s.hash.as_str())).collect();
+    // A segment stays whole or goes: it goes when one of its sources changed, when its rows depend on
+    // something that changed and its sources are at hand, or when one before it went and all its sources
+    // are at hand, so that their order stays.
     let mut held: BTreeSet<&str> = BTreeSet::new();
     for segment in lake {
         let changed =
-            |(path, hash): &&(String, String)| inputs.get(path.as_str()).is_some_and(|s| s.hash != *hash);
+            |(path, hash): &&(String, String)| hashes.get(path.as_str()).is_some_and(|now| now != hash);
         let grown: Vec<String> =
             segment.sources.iter().filter(changed).map(|(path, _)| path.clone()).collect();
-        let at_hand = segment.sources.iter().any(|(path, _)| inputs.contains_key(path.as_str()));
-        if grown.is_empty() && (segment.stamp == stamp || !at_hand) {
+        let is_at_hand = |(path, _): &(String, String)| hashes.contains_key(path.as_str());
+        let follows = !plan.superseded.is_empty() && segment.sources.iter().all(is_at_hand);
+        let is_outdated = segment.stamp != stamp && segment.sources.iter().any(is_at_hand);
+        if grown.is_empty() && !is_outdated && !follows {
             held.extend(segment.sources.iter().map(|(path, _)| path.as_str()));
             continue;
         }
         plan.grown.extend(grown);
-        let keep = segment.sources.iter().filter(|(path, _)| !inputs.contains_key(path.as_str()));
-        plan.superseded.push(Superseded { id: segment.id.clone(), keep: keep.cloned().collect() });
+        let keep = segment.sources.iter().filter(|source| !is_at_hand(source)).cloned().collect();
+        plan.superseded.push(Superseded { id: segment.id.clone(), keep });
     }
     let (kept, new): (Vec<usize>, Vec<usize>) =
         wanted.iter().partition(|index| held.contains(sources[**index].path.as_str()));
     plan.kept = kept;
     plan.segments = pack(sources, &new, stamp);
-    plan
 }
 
 /// The sources without those that have the content of another one: the first in the list wins, and
@@ -233,6 +270,43 @@ mod tests {
         assert_eq!(plan.segments.len(), 1);
         assert_eq!(plan.segments[0].inputs, [0, 1]);
         assert_eq!(plan.superseded[0].keep, [("c".to_owned(), "3".to_owned())]);
+    }
+
+    #[test]
+    fn given_all_that_the_lake_holds_a_plan_ends_where_a_first_one_would() {
+        let old = mixed();
+        let first = plan(&old, "", &[]);
+        let mut grown = old.clone();
+        grown[11] = source("p11", "other", 950_000);
+        let mut between = old.clone();
+        between.insert(20, source("p19a", "new", 5 << 20));
+        let mut twin = old.clone();
+        twin.insert(0, source("copy", "h30", 900_000));
+        for now in [grown, between, twin] {
+            let fresh = plan(&now, "", &[]);
+            for done in 0..=first.segments.len() {
+                let lake: Vec<_> = first.segments[..done].iter().map(|s| known(&old, s)).collect();
+                let next = plan(&now, "", &lake);
+                let stay = lake.len() - next.superseded.len();
+                let ids = lake[..stay].iter().map(|s| &s.id).chain(next.segments.iter().map(|s| &s.id));
+                assert!(ids.eq(fresh.segments.iter().map(|s| &s.id)), "killed after {done}");
+                assert_eq!(next.duplicates, fresh.duplicates);
+            }
+        }
+    }
+
+    #[test]
+    fn in_a_part_of_the_lake_too_the_sources_after_a_grown_one_stay_after_it() {
+        let own = OWN_SEGMENT_BYTES;
+        let old =
+            [source("a", "1", own), source("b", "2", own), source("c", "3", own), source("d", "4", own)];
+        let lake: Vec<_> = plan(&old, "", &[]).segments.iter().map(|s| known(&old, s)).collect();
+        let now = [source("b", "22", own), source("c", "3", own)];
+        let plan = plan(&now, "", &lake);
+        assert_eq!((plan.grown, plan.kept), (vec!["b".to_owned()], vec![]));
+        assert_eq!(plan.segments.iter().map(|s| s.inputs.clone()).collect::<Vec<_>>(), [[0], [1]]);
+        let gone: Vec<_> = plan.superseded.iter().map(|s| s.id.clone()).collect();
+        assert_eq!(gone, [lake[1].id.clone(), lake[2].id.clone()]);
     }
 
     #[test]

@@ -353,6 +353,77 @@ fn a_grown_source_replaces_its_rows_and_a_neighbour_keeps_its_own() {
     }
 }
 
+/// Observes and judges `before`, then `after` in the same lake; that must be a fresh lake of `after`.
+fn ends_as_a_fresh_lake(name: &str, before: &[Input], after: &[Input]) {
+    let (fresh, again) = (Dir::new(&format!("{name}-fresh")), Dir::new(&format!("{name}-again")));
+    drop(observe(&fresh.0, after).unwrap());
+    judge_on(&fresh.0, unflushed(), 2).unwrap();
+    drop(observe(&again.0, before).unwrap());
+    judge_on(&again.0, unflushed(), 2).unwrap();
+    assert_ne!(snapshot(&again.0), snapshot(&fresh.0), "the change is one");
+    drop(observe(&again.0, after).unwrap());
+    judge_on(&again.0, unflushed(), 2).unwrap();
+    let (found, expected) = (snapshot(&again.0), snapshot(&fresh.0));
+    assert_eq!(names(&found), names(&expected));
+    assert!(found == expected, "other bytes than in a fresh lake");
+}
+
+/// Three large sources of one month; the last repeats a measurement of each of the others.
+fn three() -> Vec<Input> {
+    vec![input("a", 0..9, 2 * MIB), input("b", 10..19, 2 * MIB), input("c", [3, 20, 21, 12, 22], 2 * MIB)]
+}
+
+#[test]
+fn a_grown_source_keeps_its_place_before_its_neighbours() {
+    let mut before = three();
+    before[0] = input("a", 0..2, 2 * MIB);
+    ends_as_a_fresh_lake("first", &before, &three());
+    stopped_anywhere("first-stop", &before, &three(), io::ErrorKind::Other);
+}
+
+#[test]
+fn a_truncated_source_that_comes_whole_keeps_its_place_in_the_middle() {
+    let mut before = three();
+    before[1] = input("b", 10..12, 1000);
+    ends_as_a_fresh_lake("middle", &before, &three());
+}
+
+#[test]
+fn a_small_source_that_grows_moves_the_bounds_of_packs_as_in_a_fresh_lake() {
+    let pack = |b: u64| {
+        let size = 1_000_000;
+        let mut all = vec![input("a", 0..4, size), input("b", 4..4 + b as u32, 300_000 * b)];
+        let names = ["c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+        all.extend(names.iter().zip(1..).map(|(name, n)| input(name, n * 20..n * 20 + 3, size)));
+        all
+    };
+    ends_as_a_fresh_lake("packs", &pack(1), &pack(3));
+    ends_as_a_fresh_lake("packs-out", &pack(1), &pack(5));
+}
+
+#[test]
+fn a_source_that_comes_new_between_others_takes_its_place() {
+    let mut before = three();
+    before.remove(1);
+    ends_as_a_fresh_lake("between", &before, &three());
+    before = three();
+    before.pop();
+    ends_as_a_fresh_lake("behind", &before, &three());
+}
+
+#[test]
+fn the_window_of_keys_follows_when_segments_are_built_anew() {
+    let (fresh, again) = (Dir::new("window-fresh"), Dir::new("window-again"));
+    let mut inputs = three();
+    observe_on(&fresh.0, unflushed(), &inputs, Some(24)).unwrap();
+    inputs[0] = input("a", 0..5, 2 * MIB);
+    observe_on(&again.0, unflushed(), &inputs, Some(24)).unwrap();
+    let lake = observe_on(&again.0, unflushed(), &three(), Some(24)).unwrap();
+    assert_eq!(lake.manifest().dedupe_window_exceeded, 2);
+    drop(lake);
+    assert!(snapshot(&again.0) == snapshot(&fresh.0));
+}
+
 #[test]
 fn a_lake_is_written_by_one_process_and_read_by_many() {
     let dir = Dir::new("busy");
