@@ -57,7 +57,8 @@
 //!
 //! *Evidence.* A page that the helper fetched whole begins and does not complete in time; bytes that trickle
 //! steadily and never all. One long pause is a server thinking. A slow line looks the same to a single
-//! measurement: a slow page that completes accuses nobody, and the probabilities are modest; targets compared in the same network are what settles it.
+//! measurement: a slow page that completes accuses nobody, and the probabilities are modest;
+//! targets compared in the same network are what settles it.
 //!
 //! # Applications
 //!

@@ -61,14 +61,15 @@ pub fn walk(path: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     }
     let mut pending = vec![path.to_owned()];
     while let Some(next) = pending.pop() {
-        // Links to folders may go in circles, and a pipe would never end.
+        // Links to folders may go in circles, and a pipe would never end; a link to nothing is an input
+        // that cannot be read, and is told as such.
         let kind = std::fs::symlink_metadata(&next)?.file_type();
         if kind.is_dir() || (kind.is_symlink() && next == path) {
             let mut entries =
                 std::fs::read_dir(&next)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
             entries.sort_unstable_by(|a, b| b.cmp(a));
             pending.extend(entries.into_iter().filter(|entry| !is_hidden(entry)));
-        } else if shape_of(&next).is_some() && std::fs::metadata(&next).is_ok_and(|m| m.is_file()) {
+        } else if shape_of(&next).is_some() && std::fs::metadata(&next).map_or(true, |m| m.is_file()) {
             found.push(next);
         }
     }

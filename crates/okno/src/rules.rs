@@ -13,7 +13,7 @@ pub fn run(args: &Rules) -> Result<ExitCode> {
     let rules = load(&args.rules)?;
     let mut out = std::io::stdout().lock();
     if args.json {
-        let rows: Vec<_> = rules
+        let mut rows: Vec<_> = rules
             .rules()
             .iter()
             .map(|rule| {
@@ -22,6 +22,8 @@ pub fn run(args: &Rules) -> Result<ExitCode> {
                 })
             })
             .collect();
+        let (id, doc, source) = NO_EVIDENCE;
+        rows.push(serde_json::json!({"id": id, "layer": "app", "doc": doc, "source": source}));
         let all = serde_json::json!({"ruleset": rules.stamp(), "rules": rows});
         writeln!(out, "{}", serde_json::to_string_pretty(&all)?)?;
         return Ok(ExitCode::SUCCESS);
@@ -30,8 +32,17 @@ pub fn run(args: &Rules) -> Result<ExitCode> {
     for rule in rules.rules() {
         writeln!(out, "\n{}  [{}]\n  {}\n  source: {}", rule.id(), rule.layer(), rule.doc(), rule.source())?;
     }
+    let (id, doc, source) = NO_EVIDENCE;
+    writeln!(out, "\n{id}  [app]\n  {doc}\n  source: {source}")?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// What stands in place of a rule where a measurement has nothing to judge: id, meaning, source.
+const NO_EVIDENCE: (&str, &str, &str) = (
+    "no_evidence",
+    "the measurement holds no operation that could be judged",
+    "built in, so that every measurement has a verdict",
+);
 
 /// The ruleset of that name, or in that file.
 pub fn load(name: &str) -> Result<Ruleset> {

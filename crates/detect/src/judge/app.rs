@@ -223,7 +223,8 @@ pub(super) fn servers_work(facts: &Facts<'_, '_>) -> bool {
     servers.peek().is_some() && servers.all(|worked| worked)
 }
 
-/// Whether a name is one of a messenger's that has stood for years. Signal's are left out: it retired several,
+/// Whether a name is one of a messenger's that has stood for years. Signal's are left out: it
+/// retired several,
 /// and tests that still ask for those get NXDOMAIN everywhere.
 pub(super) fn is_known_name(host: &str) -> bool {
     const DOMAINS: [&str; 6] =

@@ -114,7 +114,8 @@ fn answer_signs<'f, 'a>(
             own_network &= control.ip_network != Some(own);
         }
         if let Some(info) = scene.judge.knowledge.dns(ip) {
-            // A bogon has rules of its own: home filters answer with one, too. A vague fingerprint is no proof.
+            // A bogon has rules of its own: home filters answer with one, too. A vague fingerprint
+            // is no proof.
             let vague =
                 matches!(info.scope, FingerprintScope::Fp | FingerprintScope::Svr | FingerprintScope::Vbw);
             if !vague && !bogon && info.is_expected_in(scene.facts.measurement.country) {

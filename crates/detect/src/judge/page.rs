@@ -53,7 +53,8 @@ pub(super) fn last(facts: &Facts<'_, '_>, control: Option<&Control<'_>>) -> Opti
 }
 
 /// Whether an answer comes from another site than the input's. Its certificate then proves who wrote it, and
-/// not that the site sent the visitor there. Names that differ in the domain alone (`.com`, `.it`) are one site.
+/// not that the site sent the visitor there. Names that differ in the domain alone (`.com`, `.it`)
+/// are one site.
 fn is_foreign(row: &Observation<'_>, facts: &Facts<'_, '_>) -> bool {
     let label = |host: &'_ str| site(host).split('.').next().unwrap_or_default().to_ascii_lowercase();
     let host = row.http_url.as_deref().and_then(url_host).or(row.hostname.as_deref());
