@@ -202,7 +202,8 @@ fn served_signs<'f, 'a>(
             && worked(control)
             && control.server_name.as_deref().or(control.hostname.as_deref()) == Some(host)
     });
-    // Helpers of web_connectivity 0.4 shake no hands of their own: a page over https took a valid certificate.
+    // Helpers of web_connectivity 0.4 shake no hands of their own: a page over https took a valid
+    // certificate.
     let input = scene.facts.measurement.input.as_deref();
     let valid_elsewhere = valid_elsewhere
         || (view.unit.hop == 0
