@@ -56,17 +56,8 @@ impl Cell<'_> {
         if self.measurements == 0 {
             return None;
         }
-        let mut best = (State::Insufficient, 0);
-        for (state, count) in [
-            (State::Ok, self.ok),
-            (State::Down, self.down),
-            (State::Throttled, self.throttled),
-            (State::Blocked, self.blocked),
-        ] {
-            if count > best.1 {
-                best = (state, count);
-            }
-        }
-        Some(best.0)
+        let [ok, down, throttled, blocked] =
+            [self.ok, self.down, self.throttled, self.blocked].map(u64::from);
+        Some(State::of_most(ok, down, throttled, blocked))
     }
 }

@@ -77,6 +77,20 @@ impl State {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
+    /// The state of most measurements that could be judged; ties go to the less alarming one, and none at
+    /// all is `insufficient`.
+    pub fn of_most(ok: u64, down: u64, throttled: u64, blocked: u64) -> Self {
+        let mut best = (Self::Insufficient, 0);
+        for (state, count) in
+            [(Self::Ok, ok), (Self::Down, down), (Self::Throttled, throttled), (Self::Blocked, blocked)]
+        {
+            if count > best.1 {
+                best = (state, count);
+            }
+        }
+        best.0
+    }
+
     /// Whether the state accuses somebody.
     pub const fn is_interference(self) -> bool {
         matches!(self, Self::Throttled | Self::Blocked)

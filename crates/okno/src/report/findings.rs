@@ -17,37 +17,11 @@ pub const FIRM_MEASUREMENTS: u64 = 3;
 /// Witnesses that a target keeps.
 const WITNESSES: usize = 3;
 
-/// 95 % Wilson score interval of `hits` among `total` (Wilson 1927); `None` when nothing was counted.
-pub fn wilson(hits: u64, total: u64) -> Option<(f64, f64)> {
-    if total == 0 {
-        return None;
-    }
-    const Z: f64 = 1.959_963_984_540_054; // 97.5th percentile of the normal distribution
-    let n = total as f64;
-    let p = hits as f64 / n;
-    let centre = p + Z * Z / (2.0 * n);
-    let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + Z * Z / n;
-    let low = if hits == 0 { 0.0 } else { ((centre - spread) / scale).max(0.0) };
-    let high = if hits == total { 1.0 } else { ((centre + spread) / scale).min(1.0) };
-    Some((low, high))
-}
+pub use okno_detect::cells::wilson;
 
-/// The state of most judged measurements; ties go to the less alarming one, as in
-/// `okno_model::Cell::majority`.
+/// The state of most judged measurements, as in a cell of the lake.
 pub fn majority(counts: &StateCounts) -> State {
-    let mut best = (State::Insufficient, 0);
-    for (state, count) in [
-        (State::Ok, counts.ok),
-        (State::Down, counts.down),
-        (State::Throttled, counts.throttled),
-        (State::Blocked, counts.blocked),
-    ] {
-        if count > best.1 {
-            best = (state, count);
-        }
-    }
-    best.0
+    State::of_most(counts.ok, counts.down, counts.throttled, counts.blocked)
 }
 
 /// Hours per bucket that give a chart of this period at most about a hundred bars.
