@@ -145,12 +145,17 @@ impl<'r> Extractor<'r> {
         if raw.broken.is_some() {
             // The line breaks before its end: the address may stand behind the break, or be lost with it.
             let behind = behind(text);
-            if written.is_empty() && behind.is_empty() {
+            if written.is_empty() && behind.is_empty() && out.measurement.is_some() {
                 // Which address is the probe's is not known: nothing that could name it is kept.
                 out.observations.clear();
                 out.controls.clear();
                 if let Some(measurement) = &mut out.measurement {
                     measurement.resolver_prefix = None;
+                }
+                // The break's own reject was written last; it must not claim more than is true.
+                if let Some(reject) = out.rejects.last_mut() {
+                    let kept = "only the measurement's row was kept: it breaks before the probe's address";
+                    reject.detail = Some(Cow::Borrowed(kept));
                 }
                 return;
             }
