@@ -1,0 +1,9 @@
+//! Documented interference as deterministic machines over packets.
+//!
+//! The models exist to be recognised. They see packets that a caller hands them and answer what a
+//! documented box would have done; there is no code path from here to a socket or an interface, and
+//! `cargo xtask tidy` proves it. A profile is data: each number carries its source and confidence.
+
+mod middlebox;
+
+pub use middlebox::{Act, ActKind, Context, Direction, Effects, Evidence, Injection, Middlebox, Verdict};

@@ -1,0 +1,4 @@
+//! A sovereign internet in a box: virtual time, hosts with real stacks, links, services, scenarios, truth.
+//!
+//! Everything happens in virtual time and inside this process: no socket, no interface, no thread that
+//! outlives a run. The same scenario and seed give the same bytes.

@@ -1,0 +1,19 @@
+//! Packets and first flights as borrowed views and small reprs.
+//!
+//! A parser borrows from the packet, allocates nothing it does not return, and never panics: what does
+//! not fit is a [`Malformed`] that says layer, offset, what was expected and what stood there, because
+//! how a packet is malformed is evidence too. Nothing here opens a socket or knows of a censor.
+
+pub mod build;
+pub mod checksum;
+mod flow;
+mod instant;
+mod malformed;
+pub mod packet;
+pub mod protocol;
+
+pub use flow::{Endpoint, FlowKey};
+pub use instant::Instant;
+pub use malformed::{Found, Malformed};
+pub use packet::{PacketView, Transport};
+pub use protocol::{Protocol, Recognition};
