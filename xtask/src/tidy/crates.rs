@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::Finding;
 
-/// Arrows point one way: model, wire ← censor, ingest, detect ← lab, store ← okno. `xtask` uses none, so that it works while
-/// they are broken.
+/// Arrows point one way: model, wire ← censor, ingest, detect ← lab, store ← okno. `xtask` uses none, so
+/// that it works while they are broken.
 const ARROWS: &[(&str, &[&str])] = &[
     ("okno-model", &[]),
     ("okno-ingest", &["okno-model"]),

@@ -7,6 +7,7 @@ mod crates;
 mod documents;
 mod ratchet;
 mod source;
+mod unharmful;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -62,6 +63,12 @@ pub fn report(root: &Path) -> Result<bool> {
         let tree =
             cargo(root, &["tree", "--locked", "--package", member, "--edges", "normal", "--prefix", "none"])?;
         findings.extend(crates::check_weight(member, &tree));
+    }
+    findings.extend(files.iter().flat_map(|(path, text)| unharmful::check_source(path, text)));
+    for member in unharmful::SOCKETLESS {
+        let mut arguments = vec!["tree", "--locked", "--package", member];
+        arguments.extend(["--edges", "normal,build", "--prefix", "none", "--format", "{p} {f}"]);
+        findings.extend(unharmful::check_linked(member, &cargo(root, &arguments)?));
     }
     findings.extend(crates::check_lock(&text_of(root, "Cargo.lock")?, LOCKED_PACKAGES));
     findings.extend(documents::check_links(root)?);
