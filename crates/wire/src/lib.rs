@@ -11,9 +11,11 @@ mod instant;
 mod malformed;
 pub mod packet;
 pub mod protocol;
+pub mod recognise;
 
 pub use flow::{Endpoint, FlowKey};
 pub use instant::Instant;
 pub use malformed::{Found, Malformed};
 pub use packet::{PacketView, Transport};
 pub use protocol::{Protocol, Recognition};
+pub use recognise::{Ports, Recogniser, Side, Stream};
