@@ -6,12 +6,19 @@
 
 pub mod build;
 pub mod checksum;
+mod cursor;
+pub mod dns;
+pub mod dtls;
 mod flow;
+pub mod http;
 mod instant;
 mod malformed;
 pub mod packet;
 pub mod protocol;
+pub mod quic;
 pub mod recognise;
+pub mod tls;
+pub mod x509;
 
 pub use flow::{Endpoint, FlowKey};
 pub use instant::Instant;

@@ -1,0 +1,1 @@
+//! DTLS records and hellos.

@@ -1,0 +1,1 @@
+//! QUIC up to where it turns secret.

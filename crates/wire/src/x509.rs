@@ -1,0 +1,1 @@
+//! As much of a certificate as tells a substituted one.
