@@ -3,4 +3,6 @@
 //! Everything happens in virtual time and inside this process: no socket, no interface, no thread that
 //! outlives a run. The same scenario and seed give the same bytes.
 
+pub mod accept;
 pub mod capture;
+pub mod evasion;
