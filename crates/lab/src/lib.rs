@@ -6,3 +6,5 @@
 pub mod accept;
 pub mod capture;
 pub mod evasion;
+pub mod nation;
+pub mod scenario;
