@@ -1,0 +1,129 @@
+//! Frames that an Initial may carry (RFC 9000 §12.4, §19).
+
+use crate::malformed::Malformed;
+
+/// A variable-length integer and how many bytes it took (RFC 9000 §16).
+pub fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let first = *bytes.first()?;
+    let len = 1_usize << (first >> 6);
+    let tail = bytes.get(1..len)?;
+    Some((tail.iter().fold(u64::from(first & 0x3f), |sum, byte| sum << 8 | u64::from(*byte)), len))
+}
+
+/// One frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// so many PADDING frames in a row
+    Padding(usize),
+    /// PING
+    Ping,
+    /// ACK: the largest number acknowledged; ranges and counts are walked over
+    Ack {
+        /// largest packet number acknowledged
+        largest: u64,
+    },
+    /// CRYPTO
+    Crypto {
+        /// place in the handshake stream
+        offset: u64,
+        /// bytes
+        data: &'a [u8],
+    },
+    /// CONNECTION_CLOSE, of the transport (0x1c) or the application (0x1d)
+    ConnectionClose {
+        /// frame type 0x1d
+        application: bool,
+        /// error code
+        code: u64,
+    },
+}
+
+/// The frames of an opened payload. Stops after the first error.
+pub const fn frames(payload: &[u8]) -> Frames<'_> {
+    Frames { payload, at: 0 }
+}
+
+/// See [`frames`].
+#[derive(Clone, Debug)]
+pub struct Frames<'a> {
+    payload: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Frames<'a> {
+    fn number(&mut self, expected: &'static str) -> Result<u64, Malformed> {
+        let rest = &self.payload[self.at..];
+        let (value, len) =
+            varint(rest).ok_or_else(|| Malformed::short("quic", self.at, expected, rest.len()))?;
+        self.at += len;
+        Ok(value)
+    }
+
+    fn bytes(&mut self, len: u64, expected: &'static str) -> Result<&'a [u8], Malformed> {
+        let rest = &self.payload[self.at..];
+        let taken = usize::try_from(len).ok().and_then(|len| rest.get(..len));
+        let taken = taken.ok_or_else(|| Malformed::short("quic", self.at, expected, rest.len()))?;
+        self.at += taken.len();
+        Ok(taken)
+    }
+
+    fn ack(&mut self, counts: bool) -> Result<Frame<'a>, Malformed> {
+        let largest = self.number("largest acknowledged")?;
+        self.number("ack delay")?;
+        let ranges = self.number("ack range count")?;
+        self.number("first ack range")?;
+        // Each range takes two bytes or more, so a lying count ends at the end of the payload.
+        for _ in 0..ranges {
+            self.number("ack gap")?;
+            self.number("ack range")?;
+        }
+        for _ in 0..if counts { 3 } else { 0 } {
+            self.number("ecn count")?;
+        }
+        Ok(Frame::Ack { largest })
+    }
+
+    fn step(&mut self) -> Result<Frame<'a>, Malformed> {
+        let start = self.at;
+        match self.number("frame type")? {
+            0 => {
+                let rest = &self.payload[start..];
+                let run = rest.iter().position(|byte| *byte != 0).unwrap_or(rest.len()).max(1);
+                self.at = start + run;
+                Ok(Frame::Padding(run))
+            }
+            1 => Ok(Frame::Ping),
+            kind @ (2 | 3) => self.ack(kind == 3),
+            6 => {
+                let offset = self.number("crypto offset")?;
+                let len = self.number("crypto length")?;
+                Ok(Frame::Crypto { offset, data: self.bytes(len, "crypto data")? })
+            }
+            kind @ (0x1c | 0x1d) => {
+                let code = self.number("error code")?;
+                if kind == 0x1c {
+                    self.number("frame type")?;
+                }
+                let len = self.number("reason length")?;
+                self.bytes(len, "reason phrase")?;
+                Ok(Frame::ConnectionClose { application: kind == 0x1d, code })
+            }
+            kind => Err(Malformed::value("quic", start, "frame allowed in an initial", kind)),
+        }
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Result<Frame<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.payload.len() {
+            return None;
+        }
+        let step = self.step();
+        if step.is_err() {
+            self.at = self.payload.len();
+        }
+        Some(step)
+    }
+}
