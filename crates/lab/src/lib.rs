@@ -7,4 +7,5 @@ pub mod accept;
 pub mod capture;
 pub mod evasion;
 pub mod nation;
+pub mod replay;
 pub mod scenario;
