@@ -7,5 +7,6 @@ pub mod accept;
 pub mod capture;
 pub mod evasion;
 pub mod nation;
+pub mod path;
 pub mod replay;
 pub mod scenario;

@@ -4,6 +4,7 @@
 //! (RFC 9112 §2.2), takes field names in any case and white space around values (RFC 9112 §5), and a
 //! TLS server joins records (RFC 8446 §5.1). What a box makes of the same bytes is the box's business.
 
+use okno_wire::quic::{CryptoAssembler, Packet, Rekey, Step, packets};
 use okno_wire::tls::{ClientHello, FirstFlight, first_flight};
 
 /// What a server read at the start of a stream.
@@ -88,4 +89,27 @@ fn head_of(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let lf = bytes.windows(2).position(|window| window == b"\n\n").map(|at| (at, 2));
     let (at, len) = [crlf, lf].into_iter().flatten().min()?;
     Some((&bytes[..at], &bytes[at + len..]))
+}
+
+/// The name in the QUIC hello that the datagrams give, in lower case; empty when it has none, `None` while
+/// no hello is whole. Each connection id of a first Initial is a connection of its own (RFC 9000 §5.2), and
+/// the last that became whole counts: a decoy on another connection does not hide the real one.
+pub fn quic_name(datagrams: &[Vec<u8>]) -> Option<String> {
+    let mut connections: Vec<(Vec<u8>, CryptoAssembler)> = Vec::new();
+    let mut name = None;
+    for datagram in datagrams {
+        let Some(Ok(Packet::Long(view))) = packets(datagram).next() else { continue };
+        let at = connections.iter().position(|(id, _)| id.as_slice() == view.dcid);
+        let at = at.unwrap_or_else(|| {
+            connections.push((view.dcid.to_vec(), CryptoAssembler::new(Rekey::Never)));
+            connections.len() - 1
+        });
+        let assembler = &mut connections[at].1;
+        if assembler.client(datagram) == Step::Hello
+            && let Some(hello) = assembler.hello().and_then(|message| ClientHello::parse(message).ok())
+        {
+            name = Some(hello.normalised_name().unwrap_or_default());
+        }
+    }
+    name
 }

@@ -14,8 +14,9 @@ mod tcp;
 mod tests;
 
 pub use fragments::{FragmentOverlap, Fragments};
-pub use hello::{Greeting, greeting};
+pub use hello::{Greeting, greeting, quic_name};
 pub use replay::{Accepted, Flight, Hops, replay};
+pub(crate) use replay::{ip_fault, on_the_way};
 pub use tcp::{Reply, TcpReceiver};
 
 /// A receiver's system.

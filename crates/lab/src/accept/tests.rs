@@ -5,7 +5,7 @@ use okno_wire::{Endpoint, Instant, PacketView};
 
 use super::*;
 use crate::capture::Capture;
-use crate::evasion::{Carrier, Conversation, STRATEGIES, Sequence, strategy};
+use crate::evasion::{Carrier, Conversation, Sequence, strategies, strategy};
 
 fn talk(port: u16) -> Conversation {
     let end = |ip: &str, port| Endpoint { ip: ip.parse().expect("an address"), port };
@@ -38,15 +38,16 @@ fn taken(talk: &Conversation, sequence: &Sequence, stack: Stack) -> Accepted {
 
 #[test]
 fn linux_takes_the_real_hello_of_every_strategy_over_tcp() {
-    for strategy in STRATEGIES {
+    for strategy in strategies() {
         let talk = match strategy.carrier {
             Carrier::Http => talk(80),
             Carrier::Tcp6 => talk6(),
-            Carrier::Udp => continue,
+            Carrier::Udp | Carrier::Quic => continue,
             Carrier::Tcp | Carrier::Tls => talk(443),
         };
         let got = taken(&talk, &(strategy.build)(&talk), Stack::linux());
-        assert_eq!(got.greeting().name(), "www.blocked.example", "{}: {:?}", strategy.id, got.fates);
+        let sequence = (strategy.build)(&talk);
+        assert_eq!(got.greeting().name(), sequence.name, "{}: {:?}", strategy.id, got.fates);
     }
 }
 
@@ -161,7 +162,7 @@ fn cut_and_changed_packets_never_panic_the_receiver() {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) as usize % below.max(1)
     };
-    for strategy in STRATEGIES {
+    for strategy in strategies() {
         for _ in 0..40 {
             let mut sequence = (strategy.build)(&talk);
             for step in &mut sequence.steps {
@@ -220,13 +221,22 @@ fn the_captures_of_the_evasion_set_all_give_the_real_hello_on_linux() {
         let first = PacketView::parse(&packets[0].1).expect("a packet");
         let flights: Vec<(Instant, &[u8])> = packets.iter().map(|(at, ip)| (*at, ip.as_slice())).collect();
         let got = replay(&flights, Stack::linux(), Hops { routers: 9, filters_hop_by_hop: true });
-        if first.udp().is_some() {
-            continue;
-        }
-        let read = got.greeting().name();
+        let over_udp = first.udp().is_some();
+        let read = if over_udp { quic_name(&got.datagrams) } else { Some(got.greeting().name()) };
+        let read = read.unwrap_or_default();
         if read != "www.facebook.com" {
             failed.push((name, got.fates, read));
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn the_server_reads_the_real_name_of_every_quic_strategy() {
+    let talk = talk(443);
+    for strategy in strategies().filter(|strategy| strategy.carrier == Carrier::Quic) {
+        let sequence = (strategy.build)(&talk);
+        let got = taken(&talk, &sequence, Stack::linux());
+        assert_eq!(quic_name(&got.datagrams).as_deref(), Some(sequence.name.as_str()), "{}", strategy.id);
+    }
 }

@@ -21,8 +21,10 @@ pub enum Carrier {
     Tls,
     /// an HTTP/1 request
     Http,
-    /// any datagram, such as a QUIC Initial
+    /// any datagram
     Udp,
+    /// a QUIC Initial, which the strategy makes itself
+    Quic,
 }
 
 /// One evasion.
@@ -48,10 +50,15 @@ impl core::fmt::Debug for Strategy {
 
 /// The strategy of this name.
 pub fn strategy(id: &str) -> Option<&'static Strategy> {
-    STRATEGIES.iter().find(|strategy| strategy.id == id)
+    strategies().find(|strategy| strategy.id == id)
 }
 
-const fn of(
+/// All of them.
+pub fn strategies() -> impl Iterator<Item = &'static Strategy> {
+    SEGMENTS.iter().chain(super::tls::HELLOS).chain(super::quic::INITIALS)
+}
+
+pub(super) const fn of(
     carrier: Carrier,
     id: &'static str,
     what: &'static str,
@@ -61,8 +68,8 @@ const fn of(
     Strategy { id, what, tools, carrier, build }
 }
 
-/// All of them, by carrier.
-pub const STRATEGIES: &[Strategy] = &[
+/// Those that work below the first flight or on its bytes.
+const SEGMENTS: &[Strategy] = &[
     of(Carrier::Tcp, "plain", "nothing", "-", plain),
     of(
         Carrier::Tcp,
@@ -539,14 +546,14 @@ fn with_syn_payload(talk: &Conversation, payload: &[u8]) -> Vec<Step> {
 fn syn_data(talk: &Conversation) -> Sequence {
     let mut steps = with_syn_payload(talk, &[0; 16]);
     talk.append(&mut steps, &[Segment::data(0, &talk.first)]);
-    Sequence { steps, manner: Manner::Plain }
+    talk.planned(steps, Manner::Plain, talk.first.len() as u32)
 }
 
 fn syn_data_taken(talk: &Conversation) -> Sequence {
     let mut steps = with_syn_payload(talk, &talk.first);
     let bare: TcpRepr = talk.tcp(talk.first.len() as i64, flag::ACK);
     steps[1].packet = bare.emit(&talk.ip(talk.ttl), &[]);
-    Sequence { steps, manner: Manner::DataInSyn }
+    talk.planned(steps, Manner::DataInSyn, talk.first.len() as u32)
 }
 
 /// The server sends SYN instead of SYN/ACK; the client answers SYN/ACK, as simultaneous open asks
@@ -558,7 +565,7 @@ fn split_handshake(talk: &Conversation) -> Sequence {
     steps[1].packet = answer.emit(&talk.ip(talk.ttl), &[]);
     let later = Segment::data(0, &talk.first).with(|segment| segment.gap = talk.rtt);
     talk.append(&mut steps, &[later]);
-    Sequence { steps, manner: Manner::SplitHandshake }
+    talk.planned(steps, Manner::SplitHandshake, talk.first.len() as u32)
 }
 
 /// Pieces as large as the server lets them be, each after the acknowledgment of the one before.
@@ -742,13 +749,13 @@ fn udp_fake_ttl(talk: &Conversation) -> Sequence {
     talk.datagrams(&[(talk.decoy_ttl, vec![0; 64]), (talk.ttl, talk.first.clone())])
 }
 
-fn udp_fragmented(talk: &Conversation, reversed: bool) -> Sequence {
+pub(super) fn udp_fragmented(talk: &Conversation, reversed: bool) -> Sequence {
     let ip: IpRepr = talk.ip(talk.ttl);
     let datagram = okno_wire::build::udp_segment(&ip, talk.client.port, talk.server.port, &talk.first);
     let how = Fragmenting { reversed, ..Fragmenting::into_pieces(2) };
     let pieces = how.cut(&ip, number::UDP, &datagram);
     let step = |(index, packet)| Step { at: Duration::from_micros(index as u64 * 100), packet };
-    Sequence { steps: pieces.into_iter().enumerate().map(step).collect(), manner: Manner::Plain }
+    talk.planned(pieces.into_iter().enumerate().map(step).collect(), Manner::Plain, 0)
 }
 
 fn udp_ipfrag(talk: &Conversation) -> Sequence {

@@ -7,7 +7,9 @@
 //! differently, and the path and the acceptance model answer.
 
 mod catalogue;
+mod quic;
 mod segments;
+mod tls;
 
 use core::ops::Range;
 use core::time::Duration;
@@ -16,7 +18,8 @@ use okno_wire::build::{IpRepr, TcpRepr};
 use okno_wire::packet::{flag, number, tcp_option};
 use okno_wire::{Endpoint, build};
 
-pub use catalogue::{Carrier, STRATEGIES, Strategy, strategy};
+pub use catalogue::{Carrier, Strategy, strategies, strategy};
+pub use quic::{bait_datagram, initial, initial_for};
 pub use segments::{Fragmenting, Segment};
 
 /// Who speaks, and what the client says first.
@@ -34,6 +37,8 @@ pub struct Conversation {
     pub first: Vec<u8>,
     /// where the name stands in `first`; empty when it holds none
     pub name: Range<usize>,
+    /// the name that the client means
+    pub host: String,
     /// round trip between client and server
     pub rtt: Duration,
     /// TTL of honest packets as the client sends them
@@ -55,6 +60,7 @@ impl Conversation {
             client_isn: 1_000_000,
             server_isn: 5_000_000,
             name: at..at + len,
+            host: name.to_owned(),
             first,
             rtt: Duration::from_millis(40),
             ttl: 64,
@@ -67,6 +73,7 @@ impl Conversation {
     pub fn with_first(mut self, first: Vec<u8>, name: &str) -> Self {
         let at = find(&first, name.as_bytes());
         self.name = at.map_or(0..0, |at| at..at + name.len());
+        name.clone_into(&mut self.host);
         self.first = first;
         self
     }
@@ -123,7 +130,12 @@ impl Conversation {
     pub fn sequence(&self, segments: &[Segment]) -> Sequence {
         let mut steps = self.handshake();
         self.append(&mut steps, segments);
-        Sequence { steps, manner: Manner::Plain }
+        self.planned(steps, Manner::Plain, sent(segments))
+    }
+
+    /// These steps, of a server that is to read the name the client means.
+    pub fn planned(&self, steps: Vec<Step>, manner: Manner, sent: u32) -> Sequence {
+        Sequence { steps, manner, sent, name: self.host.clone() }
     }
 
     /// Adds `segments` after the last step.
@@ -168,7 +180,7 @@ impl Conversation {
             at: Duration::from_millis(index as u64),
             packet: self.datagram(*ttl, payload),
         };
-        Sequence { steps: payloads.iter().enumerate().map(step).collect(), manner: Manner::Plain }
+        self.planned(payloads.iter().enumerate().map(step).collect(), Manner::Plain, 0)
     }
 }
 
@@ -199,6 +211,26 @@ pub struct Sequence {
     pub steps: Vec<Step>,
     /// the server's part in it
     pub manner: Manner,
+    /// bytes of sequence space that the data takes, from the first data byte; 0 over UDP
+    pub sent: u32,
+    /// the name that the server has to read for the client to be content, in lower case
+    pub name: String,
+}
+
+impl Sequence {
+    /// Content with another name: a front, or none.
+    #[must_use]
+    pub fn content_with(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+}
+
+/// End of the data of `segments`, from the first data byte.
+pub(crate) fn sent(segments: &[Segment]) -> u32 {
+    let end = |segment: &Segment| segment.offset + segment.payload.len() as i64;
+    let ends = segments.iter().filter(|segment| !segment.payload.is_empty()).map(end);
+    u32::try_from(ends.max().unwrap_or(0)).unwrap_or(0)
 }
 
 /// What a server does differently on purpose.
