@@ -10,3 +10,4 @@ pub mod nation;
 pub mod path;
 pub mod replay;
 pub mod scenario;
+pub mod truth;

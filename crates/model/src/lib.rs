@@ -28,6 +28,7 @@ mod mechanism;
 mod reference;
 mod state;
 mod time;
+mod truth;
 mod verdict;
 
 pub use asn::Asn;
@@ -40,6 +41,7 @@ pub use mechanism::{Mechanism, TAXONOMY, TaxonomyNode};
 pub use reference::{FingerprintInfo, FingerprintScope, NetworkInfo, ReferenceStamp};
 pub use state::{Layer, State};
 pub use time::Timestamp;
+pub use truth::{Outcome, Truth};
 pub use verdict::Verdict;
 
 /// Every table of the lake, in the order `okno tables` prints them.
