@@ -10,4 +10,5 @@ pub mod nation;
 pub mod path;
 pub mod replay;
 pub mod scenario;
+pub mod summary;
 pub mod truth;
