@@ -30,6 +30,7 @@ pub mod socks;
 pub mod ssh;
 pub mod stun;
 pub mod tls;
+pub mod tor;
 pub mod wireguard;
 pub mod x509;
 

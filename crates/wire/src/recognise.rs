@@ -7,8 +7,11 @@
 //! its middle is only named by messages that check themselves.
 
 mod datagram;
+mod named;
+mod quic;
 mod stream;
 
+use crate::ike;
 use crate::malformed::Malformed;
 use crate::packet::number;
 use crate::protocol::{Certainty, Protocol, Recognition};
@@ -108,13 +111,19 @@ impl Recogniser {
             return None;
         }
         self.done = true;
-        let _ = payload;
         let news = match protocol {
-            number::ESP => Some(plain(Protocol::Esp, "esp", Certainty::Parsed)),
-            number::AH => Some(plain(Protocol::Esp, "ah", Certainty::Parsed)),
+            number::ESP if ike::Esp::parse(payload).is_ok() => Some("esp"),
+            number::AH if ike::Ah::parse(payload).is_ok() => Some("ah"),
             _ => None,
         };
+        let news = news.map(|version| plain(Protocol::Esp, version, Certainty::Parsed));
         self.note(news)
+    }
+
+    /// Ends the watch and frees what it held.
+    fn finish(&mut self) {
+        self.done = true;
+        self.datagrams = datagram::State::default();
     }
 
     fn note(&mut self, news: Option<Recognition>) -> Option<Recognition> {
@@ -125,6 +134,26 @@ impl Recogniser {
         news
     }
 }
+
+/// What a look brought.
+enum News {
+    /// nothing yet
+    Nothing,
+    /// this, and there may be more
+    Told(Recognition),
+    /// this or nothing, and no more
+    Final(Option<Recognition>),
+}
+
+impl News {
+    /// All that can be learned.
+    const fn done(recognition: Recognition) -> Self {
+        Self::Final(Some(recognition))
+    }
+}
+
+/// More bytes may decide.
+struct More;
 
 /// A recognition without name or fingerprint.
 pub(crate) fn plain(protocol: Protocol, version: &str, certainty: Certainty) -> Recognition {

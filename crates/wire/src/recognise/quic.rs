@@ -1,0 +1,84 @@
+//! QUIC in a flow: told by the first long header, named once the hello is joined.
+
+use super::{News, Side, plain};
+use crate::protocol::{Certainty, Protocol, Recognition};
+use crate::quic::{Chlo, CryptoAssembler, GquicView, LongView, PacketKind, Rekey, Step, Version, looks_like_quic};
+use crate::tls;
+
+/// Client datagrams after which a hello is no longer waited for.
+const PATIENCE: u8 = 16;
+
+/// The joining of one flow's hello.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    assembler: Option<Box<CryptoAssembler>>,
+    fed: u8,
+}
+
+/// Whether a datagram is worth the work.
+pub(super) fn may_be(payload: &[u8]) -> bool {
+    // The fixed bit, or Google's public header with a version flag.
+    looks_like_quic(payload) || GquicView::parse(payload).is_some()
+}
+
+impl Flow {
+    /// Takes a datagram: the protocol is told at once, its name when the hello is whole.
+    pub(super) fn take(&mut self, side: Side, payload: &[u8]) -> Option<News> {
+        if side == Side::Responder {
+            if let Some(assembler) = &mut self.assembler {
+                assembler.server(payload);
+                self.fed = self.fed.saturating_add(1);
+                return (self.fed >= PATIENCE).then_some(News::Final(None));
+            }
+            return by_header(payload);
+        }
+        self.fed = self.fed.saturating_add(1);
+        let assembler = self.assembler.get_or_insert_with(|| Box::new(CryptoAssembler::new(Rekey::Any)));
+        match assembler.client(payload) {
+            Step::Hello => Some(News::done(recognition(assembler))),
+            _ if self.fed >= PATIENCE => Some(News::Final(None)),
+            Step::NeedMore => Some(News::Told(recognition(assembler))),
+            Step::Unreadable(_) | Step::NotQuic(_) => by_header(payload),
+        }
+    }
+}
+
+/// What a header alone shows: a known version, and sizes that a client's first packet must have.
+fn by_header(payload: &[u8]) -> Option<News> {
+    let version = match GquicView::parse(payload) {
+        Some(view) => view.version,
+        None => {
+            let view = LongView::parse(payload).ok()?;
+            let fits = match view.kind {
+                PacketKind::VersionNegotiation => negotiates(&view),
+                // RFC 9000 §14.1: a client's Initial fills 1,200 bytes; what looks so and is short is junk.
+                _ if view.version.is_grease() => payload.len() >= 1200 && !view.truncated,
+                _ => view.version.is_known() && !view.truncated,
+            };
+            if !fits {
+                return None;
+            }
+            view.version
+        }
+    };
+    let name = if version == Version::NEGOTIATION { "negotiation".to_owned() } else { version.name() };
+    Some(News::Told(plain(Protocol::Quic, &name, Certainty::Pattern)))
+}
+
+/// A version negotiation that lists at least one version we know.
+fn negotiates(view: &LongView<'_>) -> bool {
+    let mut versions = view.versions();
+    !view.token.is_empty() && view.token.len() % 4 == 0 && versions.any(|version| version.is_known() && !version.is_grease())
+}
+
+fn recognition(assembler: &CryptoAssembler) -> Recognition {
+    let version = assembler.version().map_or_else(String::new, Version::name);
+    let mut told = plain(Protocol::Quic, &version, Certainty::Parsed);
+    if let Some(hello) = assembler.hello().and_then(|bytes| tls::ClientHello::parse(bytes).ok()) {
+        told.name = hello.normalised_name().unwrap_or_default();
+        told.fingerprint = tls::ja4(&hello, tls::Ja4Transport::Quic);
+    } else if let Some(name) = assembler.chlo().as_ref().and_then(Chlo::sni) {
+        told.name = tls::normalise_name(name);
+    }
+    told
+}
