@@ -9,6 +9,7 @@ pub mod evasion;
 pub mod nation;
 pub mod path;
 pub mod replay;
+pub mod run;
 pub mod scenario;
 pub mod summary;
 pub mod truth;

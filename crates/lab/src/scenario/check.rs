@@ -19,6 +19,9 @@ const LEAST_EVERY: Duration = Duration::from_secs(1);
 pub(crate) fn check(scenario: &Scenario, report: &Report) {
     times(scenario, report);
     services(scenario, report);
+    for entry in scenario.lists.values().flatten() {
+        list_entry(entry, scenario, report);
+    }
     policies(scenario, report);
     faults(scenario, report);
     clients(scenario, report);
@@ -101,6 +104,19 @@ fn services(scenario: &Scenario, report: &Report) {
     }
 }
 
+/// `@ID` in a list stands for addresses of a service or hosting.
+fn list_entry(entry: &Word, scenario: &Scenario, report: &Report) {
+    if let Some(reference) = entry.strip_prefix('@')
+        && !crate::run::Plan::refers(scenario, reference)
+    {
+        let hostings = scenario.nation.hostings.iter().map(|hosting| hosting.id.as_str());
+        let services = scenario.services.iter().map(|service| &*service.id.text);
+        let known: Vec<&str> = hostings.chain(services).chain(["foreign", "domestic"]).collect();
+        let what = format!("`@{reference}` is neither a hosting nor a service");
+        report.add(entry.place, what, did_you_mean(reference, &known));
+    }
+}
+
 fn policies(scenario: &Scenario, report: &Report) {
     let slots: Vec<&str> = scenario
         .policies
@@ -133,7 +149,10 @@ fn policies(scenario: &Scenario, report: &Report) {
                     report.add(policy.place, "it never ends", "add `lasts = \"10m\"` or `until = …`");
                 }
             }
-            PolicyAction::Install { .. } | PolicyAction::List { .. } => {}
+            PolicyAction::List { entries, .. } => {
+                entries.iter().for_each(|entry| list_entry(entry, scenario, report));
+            }
+            PolicyAction::Install { .. } => {}
         }
     }
 }

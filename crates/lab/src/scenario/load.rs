@@ -1,6 +1,6 @@
 //! Finds a scenario's files and reads them, included ones first.
 //!
-//! Includes stay inside the scenario's folder; how many and how deep is bounded, and none is read twice.
+//! Includes stay inside the scenario's folder and those beside it; how many and how deep is bounded, and none is read twice.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -187,14 +187,18 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn text(&mut self, name: &str, place: Place) -> Option<String> {
-        let inside = !name.is_empty()
-            && !name.starts_with('/')
-            && !name.contains('\\')
-            && !name.contains(':')
-            && name.split('/').all(|part| part != ".." && !part.is_empty());
+        // a benign twin shares files with its scenario, whose folder stands beside its own
+        let below = name.strip_prefix("../").filter(|rest| rest.contains('/')).unwrap_or(name);
+        let inside = name.ends_with(".toml")
+            && !name.contains(['\\', ':'])
+            && below.split('/').all(|part| !part.starts_with('.') && !part.is_empty());
         if !inside {
-            let what = format!("`{name}` is no file of the scenario's folder");
-            self.report.add(place, what, "name a file beside scenario.toml, without `..`");
+            let what = format!("`{name}` is no file of the scenario's folder or of one beside it");
+            self.report.add(
+                place,
+                what,
+                "name a .toml file, such as `world.toml` or `../runet-2025/world.toml`",
+            );
             return None;
         }
         if self.seen.iter().any(|seen| seen == name) {
