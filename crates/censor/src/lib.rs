@@ -5,12 +5,25 @@
 //! `cargo xtask tidy` proves it. A profile is data: each number carries its source and confidence.
 
 pub mod action;
+mod bucket;
 pub mod chance;
+mod engine;
+mod fragments;
+mod inspect;
+mod installed;
 mod memory;
 mod middlebox;
+mod reassembly;
+mod residual;
+mod summary;
+pub mod switches;
 pub mod technique;
+mod track;
 
 pub use action::{Action, Forge, ForgedTtl, Rate, Refresh, Scope, Ways};
+pub use engine::{Engine, Mode, Stats};
 pub use memory::Memory;
 pub use middlebox::{Act, ActKind, Context, Direction, Effects, Evidence, Injection, Middlebox, Verdict};
+pub use summary::{FlowDeed, FlowSummary};
+pub use switches::Switches;
 pub use technique::{Decision, Decisions, Event, FlowView, Hello, Interest, PerWay, Technique};

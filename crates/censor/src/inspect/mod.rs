@@ -1,0 +1,331 @@
+//! Looking into flows: from packets to events, as far as the switches let an engine see.
+//!
+//! A flow has an [`Inspection`] only while something is to be learned; then it is dropped with all buffers.
+//! A segment that begins the stream is looked at in place and copied only when more has to follow.
+
+mod http;
+mod tls;
+
+use okno_wire::recognise::{Ports, Recogniser, Side, Stream};
+use okno_wire::{Instant, PacketView};
+
+use crate::chance;
+use crate::middlebox::Direction;
+use crate::reassembly::{Assembler, Offered};
+use crate::switches::{Reassembly, Switches, port_is_in};
+use crate::technique::{Event, Interest, PerWay};
+
+/// What one way's stream was looked at for.
+#[derive(Debug, Default)]
+struct Lane {
+    assembler: Assembler,
+    /// the TLS hello was read, or cannot come
+    tls_done: bool,
+    /// where in the stream TLS may begin
+    tls_base: u32,
+    /// requests read
+    requests: u32,
+    /// where in the stream the next request may begin
+    http_base: u32,
+    http_done: bool,
+    data_packets: u32,
+}
+
+/// The state of looking into one flow.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    lanes: PerWay<Lane>,
+    recogniser: Option<Recogniser>,
+    /// data packets that may still be looked at
+    budget: u32,
+    datagrams: u32,
+}
+
+/// The packet at hand, in its flow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    pub packet: &'a PacketView<'a>,
+    pub payload: &'a [u8],
+    pub now: Instant,
+    pub opened: Instant,
+    pub direction: Direction,
+    pub opened_by: Direction,
+    pub inside_port: u16,
+    pub outside_port: u16,
+    /// of the flow, this packet included
+    pub packets: u32,
+    pub midstream: bool,
+    pub seed: u64,
+    pub flow_hash: u64,
+}
+
+impl Seen<'_> {
+    fn from_opener(&self) -> bool {
+        self.direction == self.opened_by
+    }
+
+    fn ports(&self) -> Ports {
+        match self.opened_by {
+            Direction::Up => Ports { initiator: self.inside_port, responder: self.outside_port },
+            Direction::Down => Ports { initiator: self.outside_port, responder: self.inside_port },
+        }
+    }
+
+    fn server_port_in(&self, ports: &[u16]) -> bool {
+        port_is_in(ports, self.ports().responder)
+    }
+}
+
+/// Whether there is more to learn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Going,
+    Finished,
+}
+
+/// Where events go.
+pub(crate) type Tell<'a> = &'a mut dyn FnMut(&Event<'_>);
+
+impl Inspection {
+    pub fn new(recognise: bool) -> Self {
+        Self {
+            lanes: PerWay::default(),
+            recogniser: recognise.then(Recogniser::new),
+            budget: u32::MAX,
+            datagrams: 0,
+        }
+    }
+
+    /// Bytes that it keeps.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.lanes.up.assembler.memory() + self.lanes.down.assembler.memory()
+    }
+
+    /// A SYN of one way: data begins after it.
+    pub fn begin(&mut self, direction: Direction, seq: u32) {
+        let lane = self.lanes.of_mut(direction);
+        if !lane.assembler.has_begun() {
+            lane.assembler.begin(seq.wrapping_add(1));
+        }
+    }
+
+    /// Whether the windows of the switches are over.
+    fn is_over(&mut self, switches: &Switches, seen: &Seen<'_>) -> bool {
+        let window = &switches.window;
+        if self.budget == 0 {
+            return true;
+        }
+        self.budget -= 1;
+        let data_packets = self.lanes.up.data_packets + self.lanes.down.data_packets;
+        window.packets.is_some_and(|limit| seen.packets > limit)
+            || window.data_packets.is_some_and(|limit| data_packets > limit)
+            || window.seconds.is_some_and(|limit| seen.now.since(seen.opened).as_secs() >= u64::from(limit))
+            || (window.first_data_only && self.lanes.of(seen.direction).data_packets > 1)
+    }
+
+    /// Looks at the data of one TCP segment whose first byte has sequence number `seq`.
+    pub fn tcp(
+        &mut self,
+        switches: &Switches,
+        wanted: Interest,
+        seen: &Seen<'_>,
+        seq: u32,
+        tell: Tell<'_>,
+    ) -> Progress {
+        self.lanes.of_mut(seen.direction).data_packets += 1;
+        if self.is_over(switches, seen) {
+            return Progress::Finished;
+        }
+        let first = self.lanes.up.data_packets + self.lanes.down.data_packets == 1;
+        let cap = switches.window.bytes as usize;
+        let alone = switches.tcp.reassembly == Reassembly::None;
+        if alone {
+            self.look_at_segment(switches, wanted, seen, tell);
+        }
+        let fresh = self.lanes.of(seen.direction).assembler.starts_with(seq);
+        let mut lane = core::mem::take(self.lanes.of_mut(seen.direction));
+        if fresh {
+            let segments = 1;
+            self.look_at_stream(switches, wanted, seen, &mut lane, seen.payload, segments, tell);
+        } else {
+            let offered = lane.assembler.offer(seq, seen.payload, cap, &switches.tcp);
+            if offered == Offered::Grew {
+                let assembler = core::mem::take(&mut lane.assembler);
+                self.look_at_stream(
+                    switches,
+                    wanted,
+                    seen,
+                    &mut lane,
+                    assembler.bytes(),
+                    assembler.segments,
+                    tell,
+                );
+                lane.assembler = assembler;
+            }
+            if offered == Offered::GaveUp {
+                (lane.tls_done, lane.http_done) = (true, true);
+            }
+        }
+        *self.lanes.of_mut(seen.direction) = lane;
+        if first {
+            self.judge_first(switches, seen);
+        }
+        if self.is_finished(switches, wanted) {
+            return Progress::Finished;
+        }
+        if fresh {
+            self.lanes.of_mut(seen.direction).assembler.offer(seq, seen.payload, cap, &switches.tcp);
+        }
+        Progress::Going
+    }
+
+    /// The rules of a first data packet: junk ends it, a known protocol limits it.
+    fn judge_first(&mut self, switches: &Switches, seen: &Seen<'_>) {
+        let window = &switches.window;
+        let known =
+            tls::looks_like(seen.payload) || http::looks_like(seen.payload) || looks_like_socks(seen.payload);
+        if !known && window.junk_first_min.is_some_and(|least| seen.payload.len() >= least as usize) {
+            self.budget = 0;
+        } else if let Some((least, most)) = window.budget_after_first.filter(|_| known) {
+            let budget =
+                chance::between(seen.seed, "budget_after_first", &seen.flow_hash, least.into(), most.into());
+            self.budget = budget as u32;
+        }
+    }
+
+    /// One segment by itself, when nothing is joined.
+    fn look_at_segment(&mut self, switches: &Switches, wanted: Interest, seen: &Seen<'_>, tell: Tell<'_>) {
+        let hellos = wants_hello(wanted, seen) && seen.server_port_in(&switches.tls.ports);
+        let lane = self.lanes.of_mut(seen.direction);
+        if hellos && !lane.tls_done {
+            let found = tls::read(seen.payload, 1, 0, switches, seen.direction, tell);
+            lane.tls_done = found == tls::Found::Hello && !switches.tls.later_hellos;
+        }
+        let requests = wanted.has(Interest::HTTP_REQUEST) && seen.from_opener();
+        if requests && !lane.http_done && seen.server_port_in(&switches.http.ports) {
+            let index = lane.requests + 1;
+            if http::read(seen.payload, index, switches, tell).is_some() {
+                lane.requests = index;
+            }
+            lane.http_done = switches.http.requests.is_some_and(|limit| lane.requests >= limit);
+        }
+    }
+
+    /// The contiguous start of one way.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the lane is taken apart from the rest while it is looked at"
+    )]
+    fn look_at_stream(
+        &mut self,
+        switches: &Switches,
+        wanted: Interest,
+        seen: &Seen<'_>,
+        lane: &mut Lane,
+        stream: &[u8],
+        segments: u32,
+        tell: Tell<'_>,
+    ) {
+        if switches.tcp.reassembly != Reassembly::None {
+            if !lane.tls_done && wants_hello(wanted, seen) && seen.server_port_in(&switches.tls.ports) {
+                look_for_hello(switches, seen, lane, stream, segments, tell);
+            }
+            let requests = wanted.has(Interest::HTTP_REQUEST) && seen.from_opener();
+            if requests && !lane.http_done && seen.server_port_in(&switches.http.ports) {
+                look_for_requests(switches, lane, stream, tell);
+            }
+        }
+        let other = self.lanes.of(seen.direction.flip()).assembler.bytes();
+        if let Some(recogniser) = self.recogniser.as_mut().filter(|recogniser| !recogniser.is_done()) {
+            let (initiator, responder) = if seen.from_opener() { (stream, other) } else { (other, stream) };
+            let stream = Stream { initiator, responder, ports: seen.ports(), midstream: seen.midstream };
+            if let Some(recognition) = recogniser.stream(&stream) {
+                tell(&Event::Recognised(&recognition));
+            }
+        }
+    }
+
+    /// Looks at one UDP datagram.
+    pub fn udp(
+        &mut self,
+        switches: &Switches,
+        wanted: Interest,
+        seen: &Seen<'_>,
+        tell: Tell<'_>,
+    ) -> Progress {
+        self.lanes.of_mut(seen.direction).data_packets += 1;
+        self.datagrams += 1;
+        if self.is_over(switches, seen) {
+            return Progress::Finished;
+        }
+        if let Some(recogniser) = &mut self.recogniser {
+            let side = if seen.from_opener() { Side::Initiator } else { Side::Responder };
+            if let Some(recognition) = recogniser.datagram(side, seen.payload, seen.ports()) {
+                tell(&Event::Recognised(&recognition));
+            }
+        }
+        let datagrams = Interest(Interest::QUIC_INITIAL.0 | Interest::DNS_QUERY.0 | Interest::DTLS_HELLO.0);
+        let learning = self.recogniser.as_ref().is_some_and(|recogniser| !recogniser.is_done());
+        if learning || wanted.any(datagrams) { Progress::Going } else { Progress::Finished }
+    }
+
+    /// Looks at one packet that is neither TCP nor UDP.
+    pub fn other(&mut self, seen: &Seen<'_>, tell: Tell<'_>) -> Progress {
+        if let Some(recogniser) = &mut self.recogniser
+            && let Some(recognition) = recogniser.raw(seen.packet.protocol, seen.packet.ip_payload())
+        {
+            tell(&Event::Recognised(&recognition));
+        }
+        Progress::Finished
+    }
+
+    fn is_finished(&self, switches: &Switches, wanted: Interest) -> bool {
+        if self.recogniser.as_ref().is_some_and(|recogniser| !recogniser.is_done()) {
+            return false;
+        }
+        let _ = (switches, wanted);
+        let done = |lane: &Lane| lane.tls_done && lane.http_done;
+        done(&self.lanes.up) && done(&self.lanes.down)
+    }
+}
+
+/// Whether a hello of this way is wanted.
+fn wants_hello(wanted: Interest, seen: &Seen<'_>) -> bool {
+    wanted.has(Interest::CLIENT_HELLO_EITHER_SIDE)
+        || (wanted.has(Interest::CLIENT_HELLO) && seen.from_opener())
+}
+
+fn look_for_hello(
+    switches: &Switches,
+    seen: &Seen<'_>,
+    lane: &mut Lane,
+    stream: &[u8],
+    segments: u32,
+    tell: Tell<'_>,
+) {
+    let Some(rest) = stream.get(lane.tls_base as usize..) else { return };
+    match tls::read(rest, segments, lane.tls_base, switches, seen.direction, tell) {
+        tls::Found::NeedMore => {}
+        tls::Found::Hello => lane.tls_done = true,
+        // What begins with another protocol may turn into TLS at the next segment (CONNECT, STARTTLS).
+        tls::Found::Not => lane.tls_base = stream.len() as u32,
+    }
+}
+
+fn look_for_requests(switches: &Switches, lane: &mut Lane, stream: &[u8], tell: Tell<'_>) {
+    while let Some(rest) = stream.get(lane.http_base as usize..).filter(|rest| !rest.is_empty()) {
+        let index = lane.requests + 1;
+        let Some(len) = http::read(rest, index, switches, tell) else { return };
+        lane.requests = index;
+        lane.http_base += len as u32;
+        if switches.http.requests.is_some_and(|limit| index >= limit) {
+            lane.http_done = true;
+            return;
+        }
+    }
+}
+
+/// SOCKS 4 and 5 greetings (RFC 1928 §3).
+const fn looks_like_socks(payload: &[u8]) -> bool {
+    matches!(payload, [5, 1..=8, ..] | [4, 1 | 2, ..])
+}
