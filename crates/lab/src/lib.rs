@@ -6,10 +6,16 @@
 pub mod accept;
 pub mod capture;
 pub mod evasion;
+mod host;
 pub mod nation;
+pub mod net;
 pub mod path;
 pub mod replay;
 pub mod run;
 pub mod scenario;
 pub mod summary;
+pub mod tap;
 pub mod truth;
+pub mod world;
+
+pub use host::{Datagram, HostSetup, PingAnswer, PingReply, RawClaim};

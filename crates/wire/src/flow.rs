@@ -1,7 +1,8 @@
 //! Which packets belong together.
 
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{AddrParseError, IpAddr, SocketAddr};
+use core::str::FromStr;
 
 /// One end of a flow. The port is 0 where the transport has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,6 +11,15 @@ pub struct Endpoint {
     pub ip: IpAddr,
     /// port, 0 for transports without ports
     pub port: u16,
+}
+
+impl FromStr for Endpoint {
+    type Err = AddrParseError;
+
+    /// `192.0.2.1:443` or `[2001:db8::1]:443`.
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        text.parse::<SocketAddr>().map(|end| Self { ip: end.ip(), port: end.port() })
+    }
 }
 
 /// Both ends and the transport's protocol number, the same for either direction.

@@ -2,7 +2,9 @@
 
 use super::{News, Side, plain};
 use crate::protocol::{Certainty, Protocol, Recognition};
-use crate::quic::{Chlo, CryptoAssembler, GquicView, LongView, PacketKind, Rekey, Step, Version, looks_like_quic};
+use crate::quic::{
+    Chlo, CryptoAssembler, GquicView, LongView, PacketKind, Rekey, Step, Version, looks_like_quic,
+};
 use crate::tls;
 
 /// Client datagrams after which a hello is no longer waited for.
@@ -68,7 +70,9 @@ fn by_header(payload: &[u8]) -> Option<News> {
 /// A version negotiation that lists at least one version we know.
 fn negotiates(view: &LongView<'_>) -> bool {
     let mut versions = view.versions();
-    !view.token.is_empty() && view.token.len() % 4 == 0 && versions.any(|version| version.is_known() && !version.is_grease())
+    !view.token.is_empty()
+        && view.token.len() % 4 == 0
+        && versions.any(|version| version.is_known() && !version.is_grease())
 }
 
 fn recognition(assembler: &CryptoAssembler) -> Recognition {

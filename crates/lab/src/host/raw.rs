@@ -1,0 +1,77 @@
+//! Raw packets: for probes that make their own segments, fragments and TTLs.
+//!
+//! A claim takes what it names out of the host's own stack, so that no kernel-like reset answers for it.
+
+use core::task::Waker;
+use std::collections::{BTreeMap, VecDeque};
+
+use okno_wire::Instant;
+use okno_wire::packet::{PacketView, Transport, number};
+
+use crate::world::ip;
+
+/// Packets that wait at a claim before new ones are dropped.
+const QUEUE: usize = 4_096;
+
+/// What a raw socket takes out of the host's stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawClaim {
+    /// IANA protocol number
+    pub protocol: u8,
+    /// the host's port; 0 is all, and the only sense where the protocol has no ports
+    pub port: u16,
+}
+
+#[derive(Default)]
+pub(crate) struct RawQueue {
+    pub queue: VecDeque<(Instant, Vec<u8>)>,
+    pub reader: Option<Waker>,
+}
+
+/// A host's raw sockets.
+#[derive(Default)]
+pub(crate) struct RawTable {
+    pub sockets: BTreeMap<u32, (RawClaim, RawQueue)>,
+    pub next: u32,
+}
+
+impl RawTable {
+    /// Gives the packet, or the ICMP error about a claimed one, to the first socket that claims it.
+    pub fn takes(&mut self, now: Instant, view: &PacketView<'_>) -> bool {
+        if self.sockets.is_empty() {
+            return false;
+        }
+        let own_port = view.ports().1;
+        let quoted = quoted(view);
+        for (claim, socket) in self.sockets.values_mut() {
+            let claims = |(protocol, port): (u8, u16)| {
+                protocol == claim.protocol && (claim.port == 0 || claim.port == port)
+            };
+            if claims((view.protocol, own_port)) || quoted.is_some_and(claims) {
+                if socket.queue.len() < QUEUE {
+                    socket.queue.push_back((now, view.bytes().to_vec()));
+                }
+                if let Some(waker) = socket.reader.take() {
+                    waker.wake();
+                }
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Protocol and own port of the packet that an ICMP error quotes.
+fn quoted(view: &PacketView<'_>) -> Option<(u8, u16)> {
+    let Transport::Icmp(icmp) = view.transport else { return None };
+    let is_error = match view.protocol {
+        number::ICMP => matches!(icmp.kind(), 3 | 11 | 12),
+        _ => icmp.kind() < 128,
+    };
+    let quote = icmp.payload();
+    let (own, _) = ip::addresses(quote).filter(|_| is_error)?;
+    let (protocol, at) =
+        if own.is_ipv4() { (quote[9], usize::from(quote[0] & 15) * 4) } else { (quote[6], 40) };
+    let port = quote.get(at..at + 2)?;
+    Some((protocol, u16::from_be_bytes([port[0], port[1]])))
+}
