@@ -1,0 +1,115 @@
+//! What the lists hold and what they do not.
+
+use super::*;
+
+fn names(entries: &[&str]) -> Names {
+    match List::read(Kind::Names, entries).expect("entries that fit") {
+        List::Names(names) => names,
+        _ => unreachable!("a list of names"),
+    }
+}
+
+fn networks(entries: &[&str]) -> Networks {
+    match List::read(Kind::Networks, entries).expect("entries that fit") {
+        List::Networks(networks) => networks,
+        _ => unreachable!("a list of networks"),
+    }
+}
+
+#[test]
+fn each_pattern_of_names_holds_for_what_it_says_and_no_more() {
+    let table = [
+        ("example.com", "example.com", true),
+        ("example.com", "www.example.com", false),
+        ("*.example.com", "example.com", false),
+        ("*.example.com", "a.b.example.com", true),
+        ("*.example.com", "notexample.com", false),
+        (".example.com", "example.com", true),
+        (".example.com", "a.example.com", true),
+        (".example.com", "notexample.com", false),
+        ("*t.co*", "example.com", false),
+        ("*t.co*", "reddit.com", true),
+        ("*t.co*", "microsoft.com", true),
+        ("*twitter.com", "nottwitter.com", true),
+        ("*twitter.com", "twitter.com.", false),
+        ("*.twimg.com", "abs.twimg.com.", false),
+    ];
+    for (entry, name, holds) in table {
+        assert_eq!(names(&[entry]).matched(name).is_some(), holds, "{entry} on {name}");
+    }
+    assert_eq!(names(&["*a*"]).matched(""), None);
+}
+
+#[test]
+fn a_match_names_the_entry_that_decided() {
+    let names = names(&["a.test", "*.B.test", "*part*"]);
+    assert_eq!(names.matched("x.b.test"), Some("*.b.test"));
+    assert_eq!(names.matched("xpartx"), Some("*part*"));
+}
+
+#[test]
+fn networks_hold_their_first_and_last_address_and_not_the_next() {
+    let networks = networks(&["192.0.2.0/25", "198.51.100.7", "203.0.113.5-203.0.113.9", "2001:db8::/33"]);
+    let table = [
+        ("192.0.2.0", true),
+        ("192.0.2.127", true),
+        ("192.0.2.128", false),
+        ("192.0.1.255", false),
+        ("198.51.100.7", true),
+        ("198.51.100.8", false),
+        ("203.0.113.4", false),
+        ("203.0.113.9", true),
+        ("203.0.113.10", false),
+        ("2001:db8:7fff:ffff::1", true),
+        ("2001:db8:8000::", false),
+    ];
+    for (ip, holds) in table {
+        assert_eq!(networks.has(ip.parse().unwrap()), holds, "{ip}");
+    }
+}
+
+#[test]
+fn nested_and_overlapping_networks_hold_their_union() {
+    let networks = networks(&[
+        "10.0.0.0/8",
+        "10.1.0.0/16",
+        "9.255.255.0-10.0.0.5",
+        "10.255.255.250-11.0.0.5",
+        "0.0.0.0/32",
+    ]);
+    for (ip, holds) in [
+        ("9.255.254.255", false),
+        ("9.255.255.0", true),
+        ("10.0.0.6", true),
+        ("10.1.2.3", true),
+        ("10.255.255.255", true),
+        ("11.0.0.5", true),
+        ("11.0.0.6", false),
+        ("0.0.0.0", true),
+        ("0.0.0.1", false),
+    ] {
+        assert_eq!(networks.has(ip.parse().unwrap()), holds, "{ip}");
+    }
+    assert!(self::networks(&["0.0.0.0/0", "::/0"]).has("255.255.255.255".parse().unwrap()));
+}
+
+#[test]
+fn a_wrong_entry_names_its_line_and_the_fix() {
+    let mut lists = Lists::default();
+    lists.insert("net", Kind::Networks, &[], "").unwrap();
+    let text = "# mine\n192.0.2.0/24\n\n192.0.2.0/33 # too long\n";
+    let error = lists.read_lines("net", "mine.txt", text, &Lists::default()).unwrap_err();
+    assert_eq!((error.file.as_str(), error.line), ("mine.txt", 4));
+    assert!(error.fix.contains("192.0.2.0/24"));
+    let error = lists.read_lines("nett", "mine.txt", text, &Lists::default()).unwrap_err();
+    assert!(error.fix.contains("did you mean `net`"), "{error}");
+}
+
+#[test]
+fn ports_and_ends_are_read() {
+    let List::Ports(ports) = List::read(Kind::Ports, &["596-599", "1400"]).unwrap() else { unreachable!() };
+    assert!(ports.has(596) && ports.has(599) && ports.has(1400) && !ports.has(600) && !ports.has(595));
+    assert!(List::read(Kind::Ports, &["599-596"]).is_err());
+    assert_eq!(List::read(Kind::Endpoints, &["192.0.2.1:443", "[2001:db8::1]:1"]).unwrap().len(), 2);
+    assert!(List::read(Kind::Endpoints, &["192.0.2.1"]).is_err());
+}
