@@ -1,0 +1,300 @@
+//! Real captures with labels: every flow whose protocol `wire` claims is told, and no other is.
+//!
+//! The labels are nDPI's opinions, one line a flow (`ndpi-expected/*.out`); only those with confidence "DPI"
+//! count, not those guessed by port or address. Where the bytes contradict a label, [`EXCEPTIONS`] says how.
+
+#![expect(clippy::unwrap_used, reason = "a failed read fails the test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use okno_lab::capture::Capture;
+use okno_wire::packet::{flag, number};
+use okno_wire::{Endpoint, FlowKey, PacketView, Ports, Protocol, Recogniser, Side, Stream};
+
+/// A flow whose label the bytes contradict: file, the higher port, the label, what it is, and why.
+struct Exception {
+    file: &'static str,
+    port: u16,
+    label: &'static str,
+    is: Option<Protocol>,
+    why: &'static str,
+}
+
+const EXCEPTIONS: &[Exception] = &[];
+
+/// A label of the capture's authors: protocol, and whether it was read from packets.
+#[derive(Clone, Debug)]
+struct Label {
+    name: String,
+    sure: bool,
+}
+
+fn shared_data() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let dir = std::env::var_os("OKNO_SHARED_DATA").map_or(beside, PathBuf::from);
+    dir.join("pcap/ndpi-expected").is_dir().then_some(dir)
+}
+
+fn endpoint(text: &str) -> Option<Endpoint> {
+    let (ip, port) = text.rsplit_once(':')?;
+    let ip = ip.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+    Some(Endpoint { ip, port: port.parse().ok()? })
+}
+
+fn between<'a>(line: &'a str, open: &str) -> Option<&'a str> {
+    let at = line.find(open)? + open.len();
+    line[at..].split(']').next()
+}
+
+/// Flows and labels of one expected answer.
+fn labels(path: &Path) -> BTreeMap<FlowKey, Label> {
+    let text = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+    let mut found = BTreeMap::new();
+    for line in text.lines() {
+        let words: Vec<_> = line.split_whitespace().take(5).collect();
+        let &[index, transport, source, arrow, destination] = &*words else { continue };
+        if index.parse::<u32>().is_err() || !matches!(arrow, "<->" | "->") {
+            continue;
+        }
+        let protocol = match transport {
+            "TCP" => number::TCP,
+            "UDP" => number::UDP,
+            "ESP" => number::ESP,
+            "AH" => number::AH,
+            _ => continue,
+        };
+        let (Some(source), Some(destination)) = (endpoint(source), endpoint(destination)) else { continue };
+        let name = between(line, "[proto: ").and_then(|text| text.split_once('/')).map(|(_, name)| name);
+        let sure = between(line, "[Confidence: ") == Some("DPI");
+        // Flows inside a tunnel (`GTP:91/TLS`) are not flows of the outer capture.
+        let inner = between(line, "[proto: ").is_some_and(|text| text.contains(':'));
+        let label = Label { name: name.unwrap_or("").to_owned(), sure: sure && !inner };
+        found.entry(FlowKey::of(source, destination, protocol).0).or_insert(label);
+    }
+    found
+}
+
+/// The protocols of ours that a label may mean; empty when it is none of ours.
+fn claimed(name: &str) -> Vec<Protocol> {
+    use Protocol as P;
+    let master = name.split('.').next().unwrap_or("");
+    let app = name.split('.').nth(1).unwrap_or("");
+    let mut all = match master {
+        "DNS" => vec![P::Dns],
+        // A proxy's CONNECT and absolute requests are HTTP/1 messages.
+        "HTTP" | "HTTP_Proxy" | "HTTP_Connect" => vec![P::Http],
+        // The link protocol of Tor is TLS.
+        "TLS" => vec![P::Tls, P::Tor],
+        "QUIC" => vec![P::Quic],
+        // One flow of ICE carries STUN, DTLS and SRTP (RFC 7983): the label names the one, we another.
+        "DTLS" => vec![P::Dtls],
+        "STUN" => vec![P::Stun],
+        "RTP" | "RTCP" => vec![P::Rtp],
+        "SRTP" => vec![P::Rtp, P::Stun, P::Dtls],
+        "SIP" => vec![P::Sip],
+        "WireGuard" => vec![P::WireGuard],
+        "OpenVPN" => vec![P::OpenVpn],
+        "IPSec" => vec![P::Ike, P::Esp],
+        "L2TP" => vec![P::L2tp],
+        "SSH" => vec![P::Ssh],
+        "SOCKS" => vec![P::Socks],
+        "Tor" => vec![P::Tor],
+        "Telegram" => vec![P::MtProto],
+        "BitTorrent" => vec![P::BitTorrent],
+        _ => vec![],
+    };
+    if app == "SRTP" {
+        all.push(P::Rtp);
+    }
+    all
+}
+
+/// One side of a connection: bytes from its start, as far as they are contiguous.
+#[derive(Default)]
+struct Half {
+    next: Option<u32>,
+    bytes: Vec<u8>,
+    later: BTreeMap<u32, Vec<u8>>,
+}
+
+impl Half {
+    fn add(&mut self, sequence: u32, payload: &[u8]) {
+        let next = *self.next.get_or_insert(sequence);
+        if self.later.len() < 64 {
+            self.later.insert(sequence.wrapping_sub(next), payload.to_vec());
+        }
+        let mut at = 0_u32;
+        while let Some((&offset, _)) = self.later.iter().next() {
+            // Offsets are relative to what was next; the upper half of them is the past.
+            if offset > at && offset < 1 << 31 {
+                break;
+            }
+            let (offset, piece) = self.later.pop_first().unwrap();
+            let skip = at.wrapping_sub(offset) as usize;
+            if let Some(fresh) = piece.get(skip..) {
+                self.bytes.extend_from_slice(fresh);
+                at += fresh.len() as u32;
+            }
+        }
+        self.later =
+            std::mem::take(&mut self.later).into_iter().map(|(o, p)| (o.wrapping_sub(at), p)).collect();
+        self.next = Some(next.wrapping_add(at));
+    }
+}
+
+/// A flow while it is watched.
+struct Flow {
+    opener: Endpoint,
+    responder: Endpoint,
+    recogniser: Recogniser,
+    halves: [Half; 2],
+    midstream: bool,
+    told: Vec<Protocol>,
+    payload: bool,
+}
+
+impl Flow {
+    fn new(view: &PacketView<'_>) -> Self {
+        let syn = view.tcp().is_some_and(|tcp| tcp.flags() & flag::SYN != 0);
+        let answer =
+            view.tcp().is_some_and(|tcp| tcp.flags() & (flag::SYN | flag::ACK) == flag::SYN | flag::ACK);
+        let (mut opener, mut responder) = (view.source_end(), view.destination_end());
+        if answer {
+            std::mem::swap(&mut opener, &mut responder);
+        }
+        Self {
+            opener,
+            responder,
+            recogniser: Recogniser::new(),
+            halves: Default::default(),
+            midstream: !syn,
+            told: Vec::new(),
+            payload: false,
+        }
+    }
+
+    fn take(&mut self, view: &PacketView<'_>) {
+        let side = if view.source_end() == self.opener { Side::Initiator } else { Side::Responder };
+        let ports = Ports { initiator: self.opener.port, responder: self.responder.port };
+        self.payload |= !view.payload().is_empty();
+        let news = if let Some(tcp) = view.tcp() {
+            let half = &mut self.halves[usize::from(side == Side::Responder)];
+            let syn = tcp.flags() & flag::SYN != 0;
+            if syn {
+                half.next.get_or_insert(tcp.seq().wrapping_add(1));
+            }
+            if view.payload().is_empty() || self.recogniser.is_done() {
+                return;
+            }
+            half.add(tcp.seq().wrapping_add(u32::from(syn)), view.payload());
+            self.recogniser.stream(&Stream {
+                initiator: &self.halves[0].bytes,
+                responder: &self.halves[1].bytes,
+                ports,
+                midstream: self.midstream,
+            })
+        } else if view.udp().is_some() {
+            self.recogniser.datagram(side, view.payload(), ports)
+        } else {
+            self.recogniser.raw(view.protocol, view.ip_payload())
+        };
+        self.told.extend(news.map(|news| news.protocol));
+    }
+}
+
+fn flows(path: &Path) -> BTreeMap<FlowKey, Flow> {
+    let mut flows = BTreeMap::new();
+    let mut capture = Capture::open(File::open(path).unwrap()).unwrap();
+    while let Some(Ok(packet)) = capture.next() {
+        let Ok(view) = PacketView::parse(packet.ip) else { continue };
+        if view.fragment.is_some_and(|fragment| fragment.offset != 0) {
+            continue;
+        }
+        if !matches!(view.protocol, number::TCP | number::UDP | number::ESP | number::AH) {
+            continue;
+        }
+        flows.entry(view.flow().0).or_insert_with(|| Flow::new(&view)).take(&view);
+    }
+    flows
+}
+
+/// Counts of one protocol.
+#[derive(Default)]
+struct Row {
+    right: u32,
+    missed: u32,
+    mistaken: u32,
+}
+
+#[test]
+fn labelled_flows_are_told_and_others_are_not_mistaken() {
+    let Some(data) = shared_data() else {
+        eprintln!("skipped: no shared data");
+        return;
+    };
+    let mut expected: Vec<_> = std::fs::read_dir(data.join("pcap/ndpi-expected"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    expected.sort();
+    let mut rows: BTreeMap<String, Row> = BTreeMap::new();
+    let (mut claimed_flows, mut other_flows) = (0_u32, 0_u32);
+    let mut seen = BTreeSet::new();
+    for path in &expected {
+        let file = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let capture = data.join("pcap/ndpi").join(&file);
+        if !capture.is_file() {
+            continue;
+        }
+        let flows = flows(&capture);
+        for (key, label) in labels(path) {
+            let Some(flow) = flows.get(&key).filter(|_| label.sure) else { continue };
+            let excepted = EXCEPTIONS.iter().find(|exception| {
+                exception.file == file
+                    && exception.label == label.name
+                    && exception.port == key.low.port.max(key.high.port)
+            });
+            let is = match excepted {
+                Some(exception) => {
+                    seen.insert(exception.why);
+                    exception.is.into_iter().collect()
+                }
+                None => claimed(&label.name),
+            };
+            let right = flow.told.last().is_some_and(|told| is.contains(told));
+            let master = label.name.split('.').next().unwrap_or("").to_owned();
+            if is.is_empty() {
+                other_flows += 1;
+                if let Some(told) = flow.told.last() {
+                    rows.entry(told.as_str().to_owned()).or_default().mistaken += 1;
+                    println!("mistaken: {file} {} {} {} told {told:?}", label.name, key.low, key.high);
+                }
+                continue;
+            }
+            claimed_flows += 1;
+            let row = rows.entry(is[0].as_str().to_owned()).or_default();
+            if right {
+                row.right += 1;
+            } else {
+                row.missed += 1;
+                println!(
+                    "missed: {file} {master} {} {} {} told {:?} midstream {} payload {}",
+                    label.name, key.low, key.high, flow.told, flow.midstream, flow.payload
+                );
+            }
+        }
+    }
+    println!("{:<16}{:>7}{:>8}{:>10}", "protocol", "right", "missed", "mistaken");
+    for (name, row) in &rows {
+        println!("{name:<16}{:>7}{:>8}{:>10}", row.right, row.missed, row.mistaken);
+    }
+    let right: u32 = rows.values().map(|row| row.right).sum();
+    let mistaken: u32 = rows.values().map(|row| row.mistaken).sum();
+    println!("{right} of {claimed_flows} claimed flows told; {mistaken} of {other_flows} others mistaken");
+    assert_eq!(seen.len(), EXCEPTIONS.len(), "an exception that no flow needs is stale");
+    assert!(claimed_flows >= 500 && other_flows >= 100, "too few flows to judge by");
+    assert!(right * 100 >= claimed_flows * 99, "fewer than 99 % of the claimed flows were told");
+    assert!(mistaken * 1000 <= other_flows, "more than 0.1 % of the other flows were mistaken");
+}
