@@ -86,7 +86,8 @@ fn claimed(name: &str) -> Vec<Protocol> {
         // A proxy's CONNECT and absolute requests are HTTP/1 messages.
         "HTTP" | "HTTP_Proxy" | "HTTP_Connect" => vec![P::Http],
         // The link protocol of Tor is TLS.
-        "TLS" => vec![P::Tls, P::Tor],
+        // nDPI renames TLS by the mail services' ports.
+        "TLS" | "IMAPS" | "POPS" | "SMTPS" | "FTPS" => vec![P::Tls, P::Tor],
         "QUIC" => vec![P::Quic],
         // One flow of ICE carries STUN, DTLS and SRTP (RFC 7983): the label names the one, we another.
         "DTLS" => vec![P::Dtls],

@@ -5,10 +5,14 @@
 
 use super::{News, Ports, Recogniser, Side, named, plain, quic};
 use crate::protocol::{Certainty, Protocol, Recognition};
-use crate::{bittorrent, ike, l2tp, mtproto, openvpn, rtp, sip, stun, wireguard};
+use crate::{bittorrent, dtls, ike, l2tp, mtproto, openvpn, rtp, sip, stun, wireguard};
 
+/// Ports of STUN and TURN (RFC 8489 §18.6, and the neighbours that servers add).
+const STUN_PORTS: [u16; 5] = [3478, 3479, 3480, 3481, 5349];
 /// Datagrams after which a flow that told nothing is given up.
 const GIVE_UP: u8 = 24;
+/// Datagrams of other kinds after which media is no longer told: callers punch holes with a few.
+const MAX_OTHER: u8 = 3;
 /// Datagrams for which a flow of STUN is watched for the DTLS that may follow.
 const AFTER_STUN: u8 = 64;
 
@@ -27,7 +31,11 @@ struct Watch {
     utp: [Option<bittorrent::Utp>; 2],
     esp: [Option<ike::Esp>; 2],
     channel: [Option<u16>; 2],
+    dtls: named::Dtls,
     quic: quic::Flow,
+    short: [quic::Short; 2],
+    /// datagrams that can be no media
+    other: u8,
 }
 
 /// Short names for a side's place in [`Watch`].
@@ -48,8 +56,8 @@ pub(super) fn look(
     let news = match recogniser.told {
         None => first(&mut recogniser.datagrams, side, payload, ports),
         Some(Protocol::Quic) => quic_more(&mut recogniser.datagrams, side, payload),
-        Some(Protocol::Stun) => after_stun(side, payload),
-        Some(Protocol::Dtls) => dtls_more(side, payload),
+        Some(Protocol::Stun) => after_stun(&mut recogniser.datagrams, payload),
+        Some(Protocol::Dtls) => dtls_more(&mut recogniser.datagrams, payload),
         Some(_) => News::Final(None),
     };
     let limit = if recogniser.told == Some(Protocol::Stun) { AFTER_STUN } else { GIVE_UP };
@@ -83,9 +91,9 @@ fn first(state: &mut State, side: Side, payload: &[u8], ports: Ports) -> News {
         }
     }
     let news = match byte {
-        0x00..=0x03 => stun_first(payload).or_else(|| wireguard_first(state, side, payload)),
+        0x00..=0x03 => stun_first(payload, ports).or_else(|| wireguard_first(state, side, payload)),
         0x04 => wireguard_first(state, side, payload),
-        20..=25 => dtls_first(side, payload),
+        20..=25 => dtls_first(state, payload),
         b'd' => bittorrent::dht(payload)
             .is_ok()
             .then(|| News::done(plain(Protocol::BitTorrent, "dht", Certainty::Parsed))),
@@ -99,7 +107,14 @@ fn first(state: &mut State, side: Side, payload: &[u8], ports: Ports) -> News {
         .or_else(|| utp(state, side, payload))
         .or_else(|| ike_first(payload, ports))
         .or_else(|| channel(state, side, payload))
-        .unwrap_or(News::Nothing)
+        .or_else(|| quic_short(state, side, payload, ports))
+        .unwrap_or_else(|| {
+            if byte >> 6 != 2 && payload.len() > 12 {
+                let watch = state.watch.get_or_insert_default();
+                watch.other = watch.other.saturating_add(1);
+            }
+            News::Nothing
+        })
 }
 
 /// Neighbours on well-known ports whose messages are not ours and never become so.
@@ -142,40 +157,39 @@ pub(super) fn sip_of(payload: &[u8]) -> Option<Recognition> {
 }
 
 /// STUN with its cookie, or a message of RFC 3489 that fills the datagram.
-pub(super) fn stun_of(payload: &[u8]) -> Option<Recognition> {
+fn stun_of(payload: &[u8], ports: Ports) -> Option<Recognition> {
     let message = stun::Message::parse(payload).ok()?;
     if message.has_cookie() {
         let version = if message.is_turn() { "turn" } else { "stun" };
         return Some(plain(Protocol::Stun, version, Certainty::Parsed));
     }
     let whole = message.size() == payload.len();
-    (whole && message.is_classic()).then(|| plain(Protocol::Stun, "classic", Certainty::Pattern))
+    // On STUN's ports attributes of anyone's making will do.
+    let at_home = STUN_PORTS.iter().any(|&port| ports.has(port));
+    let classic =
+        message.is_classic() || (at_home && message.method() == 1 && message.attributes().count() > 0);
+    (whole && classic).then(|| plain(Protocol::Stun, "classic", Certainty::Pattern))
 }
 
-fn stun_first(payload: &[u8]) -> Option<News> {
-    stun_of(payload).map(News::Told)
+fn stun_first(payload: &[u8], ports: Ports) -> Option<News> {
+    stun_of(payload, ports).map(News::Told)
 }
 
-/// After STUN: DTLS with its hello is more specific. Media does not rename the flow.
-fn after_stun(side: Side, payload: &[u8]) -> News {
-    match payload.first() {
-        Some(20..=25) => dtls_first(side, payload).unwrap_or(News::Nothing),
-        _ => News::Nothing,
-    }
+/// After STUN: DTLS is more specific. Media does not rename the flow.
+fn after_stun(state: &mut State, payload: &[u8]) -> News {
+    dtls_first(state, payload).unwrap_or(News::Nothing)
 }
 
 /// DTLS: news until a client's hello was seen.
-fn dtls_first(side: Side, payload: &[u8]) -> Option<News> {
-    let _ = side;
-    let recognition = named::dtls(payload)?;
-    Some(if recognition.fingerprint.is_empty() { News::Told(recognition) } else { News::done(recognition) })
+fn dtls_first(state: &mut State, payload: &[u8]) -> Option<News> {
+    if !dtls::looks_like_dtls(payload) {
+        return None;
+    }
+    state.watch.get_or_insert_default().dtls.take(payload, true)
 }
 
-fn dtls_more(side: Side, payload: &[u8]) -> News {
-    match dtls_first(side, payload) {
-        Some(News::Told(_)) | None => News::Nothing,
-        Some(news) => news,
-    }
+fn dtls_more(state: &mut State, payload: &[u8]) -> News {
+    state.watch.get_or_insert_default().dtls.take(payload, false).unwrap_or(News::Nothing)
 }
 
 fn quic_first(state: &mut State, side: Side, payload: &[u8]) -> Option<News> {
@@ -192,6 +206,16 @@ fn quic_more(state: &mut State, side: Side, payload: &[u8]) -> News {
         Some(News::Final(news)) => News::Final(news),
         _ => News::Nothing,
     }
+}
+
+/// QUIC met in its middle: short headers alone, on its port.
+fn quic_short(state: &mut State, side: Side, payload: &[u8], ports: Ports) -> Option<News> {
+    if payload[0] >> 6 != 1 || !ports.has(443) {
+        return None;
+    }
+    let (mine, _) = place(side);
+    let run = state.watch.get_or_insert_default().short[mine].take(payload);
+    run.then(|| News::done(plain(Protocol::Quic, "", Certainty::Heuristic)))
 }
 
 /// WireGuard: a handshake message stands for itself; data needs a successor of the same session.
@@ -277,8 +301,10 @@ fn media(state: &mut State, side: Side, payload: &[u8]) -> Option<News> {
         return Some(News::done(plain(Protocol::Rtp, "rtcp", Certainty::Pattern)));
     }
     let (mine, _) = place(side);
-    let track = &mut state.watch.get_or_insert_default().media[mine];
-    (track.take(payload) >= 3).then(|| News::done(plain(Protocol::Rtp, "", Certainty::Pattern)))
+    let watch = state.watch.get_or_insert_default();
+    let run = watch.media[mine].take(payload);
+    // Media that begins amid other things belongs to a protocol of its own.
+    (run >= 3 && watch.other <= MAX_OTHER).then(|| News::done(plain(Protocol::Rtp, "", Certainty::Pattern)))
 }
 
 /// Two pieces of a TURN channel in a row, each as long as it says (or padded to four bytes).

@@ -17,6 +17,34 @@ pub(super) struct Flow {
     fed: u8,
 }
 
+/// Short headers of one side: the same connection id, all else protected (RFC 9000 §17.3).
+#[derive(Debug, Default)]
+pub(super) struct Short {
+    id: [u8; 8],
+    firsts: u64,
+    aligned: bool,
+    run: u8,
+}
+
+impl Short {
+    /// Takes a datagram with a short header's form; true when enough of them agree. The id has to have eight
+    /// bytes or more. The first byte's low bits are masked and so vary; those of OpenVPN, which has the same
+    /// form, are an opcode and a key id of 0.
+    pub(super) fn take(&mut self, payload: &[u8]) -> bool {
+        let Some(id) = payload.get(1..9).and_then(<[u8]>::first_chunk).filter(|_| payload.len() >= 25) else {
+            return false;
+        };
+        if *id != self.id || self.run == 0 {
+            *self = Self { id: *id, aligned: true, ..Self::default() };
+        }
+        let spread = id.iter().any(|&byte| byte != id[0]);
+        self.firsts |= 1 << (payload[0] & 0x3f);
+        self.aligned &= payload[0] & 7 == 0;
+        self.run = self.run.saturating_add(1);
+        self.run >= 4 && self.firsts.count_ones() >= 2 && !self.aligned && spread
+    }
+}
+
 /// Whether a datagram is worth the work.
 pub(super) fn may_be(payload: &[u8]) -> bool {
     // The fixed bit, or Google's public header with a version flag.

@@ -7,7 +7,7 @@
 
 use super::{More, News, Recogniser, Stream, datagram, named, plain};
 use crate::protocol::{Certainty, Protocol, Recognition};
-use crate::{bittorrent, malformed::Malformed, mtproto, openvpn, proxies, socks, ssh, stun, tls, tor};
+use crate::{bittorrent, malformed::Malformed, mtproto, openvpn, proxies, rtp, socks, ssh, stun, tls, tor};
 
 /// Looks after which a connection that told nothing is given up: segments, at most as many from each side.
 const GIVE_UP: u8 = 40;
@@ -17,6 +17,10 @@ const GIVE_UP: u8 = 40;
 pub(super) struct State {
     /// the hello named a host as tor does: the relay's certificate decides
     tor: bool,
+    /// bytes that the opener had sent when the other side first spoke
+    burst: u16,
+    /// those began with their own length
+    framed: bool,
 }
 
 /// Yes, no, or more.
@@ -55,7 +59,17 @@ pub(super) fn look(recogniser: &mut Recogniser, stream: &Stream<'_>) -> Option<R
 fn first(state: &mut State, stream: &Stream<'_>) -> News {
     let mut more = false;
     let formats: &[fn(&Stream<'_>) -> Answer] = if stream.midstream {
-        &[tls_head, http_head, ssh_head, sip_head, dns_head, stun_head, tls_records]
+        &[
+            tls_head,
+            http_head,
+            ssh_head,
+            bittorrent_head,
+            sip_head,
+            dns_head,
+            stun_head,
+            rtp_head,
+            tls_records,
+        ]
     } else {
         &[
             tls_head,
@@ -67,8 +81,8 @@ fn first(state: &mut State, stream: &Stream<'_>) -> News {
             sip_head,
             dns_head,
             stun_head,
+            rtp_head,
             mtproto_head,
-            random,
         ]
     };
     for format in formats {
@@ -78,6 +92,13 @@ fn first(state: &mut State, stream: &Stream<'_>) -> News {
                 state.tor = is_tls && tor::is_tor_name(&recognition.name);
                 return if state.tor { News::Told(recognition) } else { News::done(recognition) };
             }
+            Ok(None) => {}
+            Err(More) => more = true,
+        }
+    }
+    if !stream.midstream {
+        match random(state, stream) {
+            Ok(Some(recognition)) => return News::done(recognition),
             Ok(None) => {}
             Err(More) => more = true,
         }
@@ -179,11 +200,20 @@ fn tls_records(stream: &Stream<'_>) -> Answer {
     let whole = |bytes: &[u8]| {
         tls::records(bytes)
             .take(4)
-            .take_while(|record| record.as_ref().is_ok_and(|r| r.is_complete() && is_plausible(r)))
+            .take_while(|record| {
+                record.as_ref().is_ok_and(|record| record.is_complete() && is_plausible(record))
+            })
             .count()
     };
+    let ends = |bytes: &[u8]| {
+        let last = tls::records(bytes).take_while(|record| record.as_ref().is_ok_and(is_plausible)).last();
+        last.is_some_and(|record| {
+            record.is_ok_and(|record| record.is_complete() && record.end() == bytes.len())
+        })
+    };
     let (client, server) = (whole(stream.initiator), whole(stream.responder));
-    if client + server >= 3 || (client > 0 && server > 0) {
+    // One record is enough when a segment ends with it: type, version and length all fit then.
+    if client + server >= 2 || ends(stream.initiator) || ends(stream.responder) {
         return Ok(Some(plain(Protocol::Tls, "", Certainty::Pattern)));
     }
     let waits = |bytes: &[u8]| bytes.is_empty() || matches!(bytes, [20..=23, 3, 0..=4, ..]);
@@ -397,17 +427,60 @@ fn mtproto_head(stream: &Stream<'_>) -> Answer {
     }))
 }
 
-/// Nobody's: both sides uniformly random from the first byte on.
-fn random(stream: &Stream<'_>) -> Answer {
+/// Least size of the opener's first burst in a protocol that hides what it carries: a salt or key, and a
+/// request or hello inside. Messengers that open with a bare key are shorter.
+const FIRST_BURST: usize = 100;
+
+/// Nobody's: both sides uniformly random from the first byte on, the opener with a burst that can carry a
+/// hidden request, and without a length in front.
+fn random(state: &mut State, stream: &Stream<'_>) -> Answer {
+    let (sent, reply) = (stream.initiator, stream.responder);
+    if sent.is_empty() {
+        return if reply.is_empty() { Err(More) } else { Ok(None) };
+    }
+    if state.burst == 0 && !reply.is_empty() {
+        state.burst = sent.len() as u16;
+        state.framed = has_length(sent);
+    }
     let looks = |bytes: &[u8]| proxies::exemption(bytes).is_none() && proxies::is_uniform(bytes);
-    let waits = |bytes: &[u8]| bytes.len() < 48 && (bytes.len() < 8 || proxies::exemption(bytes).is_none());
-    match (waits(stream.initiator), waits(stream.responder)) {
-        (true, _) => Err(More),
-        (_, true) if looks(stream.initiator) => Err(More),
-        (_, true) => Ok(None),
-        _ if looks(stream.initiator) && looks(stream.responder) => {
+    if state.burst == 0 {
+        return Err(More);
+    }
+    if usize::from(state.burst) < FIRST_BURST || state.framed || !looks(sent) {
+        return Ok(None);
+    }
+    match reply.len() {
+        0..48 => Err(More),
+        _ if looks(reply) && !has_length(reply) => {
             Ok(Some(plain(Protocol::FullyEncrypted, "", Certainty::Heuristic)))
         }
         _ => Ok(None),
     }
+}
+
+/// Whether one of the first bytes' pairs is the burst's length, with or without what precedes it.
+fn has_length(bytes: &[u8]) -> bool {
+    bytes.windows(2).take(4).enumerate().any(|(at, pair)| {
+        [u16::from_be_bytes([pair[0], pair[1]]), u16::from_le_bytes([pair[0], pair[1]])]
+            .iter()
+            .any(|&length| (bytes.len() - at - 2..=bytes.len()).contains(&usize::from(length)))
+    })
+}
+
+/// RTP over TCP behind the length of RFC 4571: a run of packets of one source.
+fn rtp_head(stream: &Stream<'_>) -> Answer {
+    either(stream, |bytes| {
+        if bytes.len() < 4 || bytes[2] >> 6 != 2 {
+            return if bytes.len() < 4 { Err(More) } else { Ok(None) };
+        }
+        let mut track = rtp::Track::default();
+        for frame in openvpn::frames(bytes) {
+            match track.take(frame) {
+                0 => return Ok(None),
+                3.. => return Ok(Some(plain(Protocol::Rtp, "", Certainty::Pattern))),
+                _ => {}
+            }
+        }
+        Err(More)
+    })
 }
