@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod capture;
 pub mod evasion;
+pub mod fidelity;
 mod host;
 pub mod nation;
 pub mod net;
