@@ -55,7 +55,7 @@ pub struct Quirks {
 /// Which Host headers a box reads. The default reads them all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostRule {
-    /// only when spelt `Host`
+    /// only when spelt `Host:`
     pub exact_case: bool,
     /// only with exactly one space after the colon
     pub one_space: bool,
@@ -72,6 +72,8 @@ pub struct HostRule {
 pub struct HeaderView<'a> {
     /// name as it stands, without blanks at its end
     pub name: &'a [u8],
+    /// all before the colon
+    pub raw_name: &'a [u8],
     /// value without blanks around it
     pub value: &'a [u8],
     /// all between the colon and the line end
@@ -125,6 +127,7 @@ impl<'a> Iterator for Headers<'a> {
                 raw_value.iter().position(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or(raw_value.len());
             return Some(HeaderView {
                 name: trim(&text[..colon]),
+                raw_name: &text[..colon],
                 value,
                 raw_value,
                 value_at: at + colon + 1 + lead,
@@ -156,12 +159,14 @@ pub struct RequestView<'a> {
 const METHODS: [&[u8]; 10] =
     [b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"CONNECT", b"PATCH", b"TRACE", b"PROPFIND"];
 
-/// Whether the bytes may begin an HTTP/1 request of a usual method; looks at no more than nine bytes.
+/// Whether the bytes may begin an HTTP/1 request of a usual method, empty lines before it let be. Looks at
+/// no more than a dozen bytes.
 pub fn looks_like_request(bytes: &[u8]) -> bool {
+    let empty = bytes.iter().take(4).take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let bytes = &bytes[empty..];
     METHODS.iter().any(|method| {
-        bytes.len() > method.len()
-            && bytes[..method.len()].eq_ignore_ascii_case(method)
-            && bytes[method.len()] == b' '
+        let begins = bytes.len() > method.len() && bytes[method.len()] == b' ';
+        begins && bytes[..method.len()].eq_ignore_ascii_case(method)
     })
 }
 

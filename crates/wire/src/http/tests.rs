@@ -32,7 +32,7 @@ fn a_plain_request_has_no_quirks_and_ends_at_its_empty_line() {
 fn each_quirk_is_recorded_and_only_the_strict_reader_is_blind() {
     let strict = HostRule { exact_case: true, one_space: true, crlf_only: true, ..HostRule::default() };
     type Seen = fn(&Quirks) -> bool;
-    let cases: [(Vec<u8>, Seen); 7] = [
+    let cases: [(Vec<u8>, Seen); 8] = [
         (odd(host("hOsT", " www.example.org")), |quirks| quirks.host_case),
         (odd(host("Host", "www.example.org")), |quirks| quirks.host_no_space),
         (odd(host("Host", "  www.example.org")), |quirks| quirks.host_extra_space),
@@ -40,6 +40,7 @@ fn each_quirk_is_recorded_and_only_the_strict_reader_is_blind() {
         (odd(host("Host", " www.example.org ")), |quirks| quirks.host_extra_space),
         (odd(|repr| repr.line_end = "\n"), |quirks| quirks.bare_lf),
         (odd(|repr| repr.headers[0].0 = "HOST".to_owned()), |quirks| quirks.host_case),
+        (odd(|repr| repr.headers[0].0 = "Host ".to_owned()), |quirks| quirks.space_before_colon),
     ];
     for (bytes, seen) in cases {
         let text = String::from_utf8_lossy(&bytes);

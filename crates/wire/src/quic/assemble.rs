@@ -138,7 +138,7 @@ impl CryptoAssembler {
                 }
             },
         };
-        for frame in frames(&payload) {
+        for frame in frames(&payload, view.version) {
             if let Frame::Crypto { offset, data } = frame? {
                 self.add(offset, data);
             }

@@ -16,17 +16,18 @@ fn put_varint(out: &mut Vec<u8>, value: u64) {
 
 impl Frame<'_> {
     /// Appends the frame; an ACK covers its largest number alone.
-    pub fn emit(&self, out: &mut Vec<u8>) {
+    pub fn emit(&self, version: Version, out: &mut Vec<u8>) {
+        let google = version.is_google();
         match *self {
             Self::Padding(run) => out.resize(out.len() + run, 0),
-            Self::Ping => out.push(1),
+            Self::Ping => out.push(if google { 7 } else { 1 }),
             Self::Ack { largest } => {
                 out.push(2);
                 put_varint(out, largest);
                 out.extend_from_slice(&[0, 0, 0]);
             }
             Self::Crypto { offset, data } => {
-                out.push(6);
+                out.push(if google { 8 } else { 6 });
                 put_varint(out, offset);
                 put_varint(out, data.len() as u64);
                 out.extend_from_slice(data);
@@ -91,7 +92,7 @@ impl InitialRepr {
         let number_len = self.number_len.clamp(1, 4);
         let mut payload = Vec::new();
         for frame in frames {
-            frame.emit(&mut payload);
+            frame.emit(self.version, &mut payload);
         }
         let mut header = vec![0xc0 | u8::from(self.version.is_v2()) << 4 | (number_len - 1) as u8];
         header.extend_from_slice(&self.version.0.to_be_bytes());

@@ -1,5 +1,6 @@
 //! Frames that an Initial may carry (RFC 9000 §12.4, §19).
 
+use super::version::Version;
 use crate::malformed::Malformed;
 
 /// A variable-length integer and how many bytes it took (RFC 9000 §16).
@@ -39,8 +40,8 @@ pub enum Frame<'a> {
 }
 
 /// The frames of an opened payload. Stops after the first error.
-pub const fn frames(payload: &[u8]) -> Frames<'_> {
-    Frames { payload, at: 0 }
+pub const fn frames(payload: &[u8], version: Version) -> Frames<'_> {
+    Frames { payload, at: 0, google: version.is_google() }
 }
 
 /// See [`frames`].
@@ -48,6 +49,7 @@ pub const fn frames(payload: &[u8]) -> Frames<'_> {
 pub struct Frames<'a> {
     payload: &'a [u8],
     at: usize,
+    google: bool,
 }
 
 impl<'a> Frames<'a> {
@@ -93,8 +95,10 @@ impl<'a> Frames<'a> {
                 Ok(Frame::Padding(run))
             }
             1 => Ok(Frame::Ping),
+            // Google's versions number frames their own way: CRYPTO is 8, PING is 7.
+            7 if self.google => Ok(Frame::Ping),
             kind @ (2 | 3) => self.ack(kind == 3),
-            6 => {
+            kind if kind == if self.google { 8 } else { 6 } => {
                 let offset = self.number("crypto offset")?;
                 let len = self.number("crypto length")?;
                 Ok(Frame::Crypto { offset, data: self.bytes(len, "crypto data")? })
