@@ -11,11 +11,13 @@ mod host;
 pub mod nation;
 pub mod net;
 pub mod path;
+pub mod quic;
 pub mod replay;
 pub mod run;
 pub mod scenario;
 pub mod summary;
 pub mod tap;
+pub mod tls;
 pub mod truth;
 pub mod world;
 

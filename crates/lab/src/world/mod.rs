@@ -31,6 +31,7 @@ pub(crate) mod hasher;
 mod inspection;
 pub(crate) mod ip;
 mod link;
+pub(crate) mod moment;
 mod nat;
 pub(crate) mod queue;
 mod router;
@@ -380,6 +381,7 @@ impl World {
         loop {
             {
                 let mut core = self.core.borrow_mut();
+                moment::set(core.wires.now);
                 for (program, seed) in core.spawned.drain(..) {
                     self.executor.spawn(program, seed);
                 }
