@@ -353,3 +353,165 @@ fn mutated_packets_never_panic_and_are_counted() {
     }
     assert!(bench.engine.stats().malformed > 0);
 }
+
+/// Drops what names `blocked.example` in QUIC, HTTP or DNS, and remembers what it heard.
+#[derive(Debug)]
+struct Names;
+
+impl Technique for Names {
+    fn rule(&self) -> &str {
+        "names"
+    }
+
+    fn mechanism(&self) -> Mechanism {
+        Mechanism::parse("quic.timeout.sni").expect("in the taxonomy")
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::QUIC_INITIAL | Interest::HTTP_REQUEST | Interest::DNS_QUERY
+    }
+
+    fn on_event(&mut self, _: &mut FlowView<'_>, event: &Event<'_>, decisions: &mut Decisions) {
+        let name = match event {
+            Event::QuicInitial(initial) => initial.hello.map_or("", |hello| hello.name),
+            Event::HttpRequest(request) => request.host,
+            Event::DnsQuery(query) => query.name,
+            _ => "",
+        };
+        if name == "blocked.example" {
+            decisions.push(Decision::new(Action::DROP, Evidence::default()).dropping_this());
+        }
+    }
+}
+
+fn quic_datagrams(version: u32, cut: bool) -> Vec<Vec<u8>> {
+    use okno_wire::quic::{InitialRepr, Side, Version, crypto_frames};
+    let hello = preset::quic(1, Some("blocked.example"), b"scid", false).emit();
+    let frames = crypto_frames(&hello, if cut { &[60] } else { &[] });
+    let repr = |number| InitialRepr { number, ..InitialRepr::first(Version(version), b"dcid1234", b"scid") };
+    let seal = |number: u32, frames: &[_]| {
+        repr(number).seal(Side::Client, b"dcid1234", frames, 1200).expect("a known version")
+    };
+    if cut { vec![seal(0, &frames[1..]), seal(1, &frames[..1])] } else { vec![seal(0, &frames)] }
+}
+
+#[test]
+fn a_quic_name_is_read_over_frames_and_datagrams_as_far_as_the_switches_join() {
+    use crate::switches::Crypto;
+    let seen = |crypto, versions: &[u32], version, cut| {
+        let mut switches = Switches::default();
+        (switches.quic.crypto, switches.quic.versions) = (crypto, versions.to_vec());
+        let mut bench = Bench::new(Engine::new(switches, vec![Box::new(Names)]));
+        let line = Line::new(1000);
+        let packets = quic_datagrams(version, cut);
+        let verdicts = packets
+            .iter()
+            .map(|payload| bench.up(1, &okno_wire::build::udp(&line.client, 1000, 443, payload)));
+        verdicts.last() == Some(Verdict::Drop)
+    };
+    let v2 = okno_wire::quic::Version::V2.0;
+    assert!(seen(Crypto::Flow, &[], 1, false) && seen(Crypto::Flow, &[], 1, true));
+    assert!(seen(Crypto::Datagram, &[], 1, false) && !seen(Crypto::Datagram, &[], 1, true));
+    assert!(!seen(Crypto::None, &[], 1, false));
+    assert!(seen(Crypto::Flow, &[], v2, false) && !seen(Crypto::Flow, &[1], v2, false));
+}
+
+#[test]
+fn http_hosts_and_dns_names_are_read_with_the_quirks_that_are_switched_on() {
+    let http = |text: &str, any_case| {
+        let mut switches = Switches::default();
+        switches.http.any_case = any_case;
+        let mut bench = Bench::new(Engine::new(switches, vec![Box::new(Names)]));
+        let mut line = Line::new(1000);
+        bench.handshake(5, &mut line);
+        bench.up(5, &line.up(DATA, text.as_bytes())) == Verdict::Drop
+    };
+    assert!(http("GET / HTTP/1.1\r\nHost: blocked.example\r\n\r\n", false));
+    assert!(http("GET / HTTP/1.1\r\nhoSt: blocked.example:80\r\n\r\n", true));
+    assert!(!http("GET / HTTP/1.1\r\nhoSt: blocked.example\r\n\r\n", false));
+    let query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07blocked\x07ExAmple\x00\x00\x01\x00\x01";
+    let mut bench = Bench::new(Engine::new(Switches::default(), vec![Box::new(Names)]));
+    let packet = okno_wire::build::udp(&Line::new(1).client, 5353, 53, query);
+    assert_eq!(bench.up(1, &packet), Verdict::Drop);
+    let elsewhere = okno_wire::build::udp(&Line::new(1).client, 5353, 5300, query);
+    assert_eq!(bench.up(1, &elsewhere), Verdict::Pass);
+}
+
+#[test]
+fn fragments_are_held_and_go_on_together_once_the_last_is_there() {
+    let mut bench = Bench::new(engine(Switches::default(), drop_for(75)));
+    let line = Line::new(1000);
+    for (name, passes) in [("free.example", true), ("blocked.example", false)] {
+        let mut line = Line { port: line.port + u16::from(passes), ..Line::new(1000) };
+        bench.handshake(5, &mut line);
+        let tcp = TcpRepr::data(line.port, 443, line.seq, line.ack);
+        let pieces =
+            line.client.emit_fragments(6, 99, &[64, 128], &tcp.emit_segment(&line.client, &hello(name)));
+        assert_eq!(bench.up(5, &pieces[0]), Verdict::Hold);
+        assert_eq!(bench.up(5, &pieces[2]), Verdict::Hold);
+        bench.effects.injections.clear();
+        let last = bench.up(5, &pieces[1]);
+        let sent: Vec<_> =
+            bench.effects.injections.iter().map(|injection| injection.packet.clone()).collect();
+        if passes {
+            assert_eq!(last, Verdict::Hold);
+            assert_eq!(sent, [&pieces[0], &pieces[2], &pieces[1]].map(Clone::clone));
+        } else {
+            assert_eq!((last, sent.len()), (Verdict::Drop, 0));
+        }
+    }
+}
+
+#[test]
+fn delayed_packets_come_back_from_the_timer_and_a_bypassed_box_sees_nothing() {
+    let action = Action::Delay { ways: crate::action::Ways::Down, time: Duration::from_millis(300) };
+    let mut bench = Bench::new(engine(Switches::default(), Decision::new(action, Evidence::default())));
+    let mut line = Line::new(1000);
+    bench.handshake(5, &mut line);
+    bench.up(5, &line.up(DATA, &hello("blocked.example")));
+    let answer = line.down(DATA, b"late");
+    assert_eq!(bench.down(6, &answer), Verdict::Hold);
+    let due = bench.engine.next_timer().expect("one waits");
+    assert_eq!(due, Instant::from_secs(6) + Duration::from_millis(300));
+    bench.engine.on_timer(due, &mut Context { seed: 1, effects: &mut bench.effects });
+    assert_eq!(bench.effects.injections.pop().map(|injection| injection.packet), Some(answer));
+    assert_eq!(bench.engine.next_timer(), None);
+    bench.engine.set_mode(Mode::FailOpen);
+    assert_eq!(bench.down(7, &line.down(DATA, b"now")), Verdict::Pass);
+}
+
+#[test]
+fn a_redirected_query_goes_to_another_server_whose_answer_bears_the_old_address() {
+    let to = "198.51.100.53:53".parse().expect("an end");
+    #[derive(Debug)]
+    struct Dnat(Endpoint);
+    impl Technique for Dnat {
+        fn rule(&self) -> &str {
+            "dnat"
+        }
+        fn mechanism(&self) -> Mechanism {
+            Mechanism::parse("dns.nxdomain").expect("in the taxonomy")
+        }
+        fn interest(&self) -> Interest {
+            Interest::OPENED
+        }
+        fn on_event(&mut self, _: &mut FlowView<'_>, _: &Event<'_>, decisions: &mut Decisions) {
+            let action = Action::Redirect { to: self.0 };
+            decisions.push(Decision::new(action, Evidence::default()).from_this());
+        }
+    }
+    let mut bench = Bench::new(Engine::new(Switches::default(), vec![Box::new(Dnat(to))]));
+    let line = Line::new(1000);
+    let query = okno_wire::build::udp(&line.client, 1000, 53, b"question");
+    let Verdict::Rewrite(sent) = bench.up(1, &query) else { panic!("not rewritten") };
+    let sent = PacketView::parse(&sent).expect("a packet");
+    assert_eq!((sent.destination_end(), sent.payload()), (to, &b"question"[..]));
+    assert!(sent.transport_checksum_holds() && sent.ip_checksum_holds());
+    let mut other = line.server.clone();
+    other.source = to.ip;
+    let answer = okno_wire::build::udp(&other, 53, 1000, b"answer");
+    let Verdict::Rewrite(got) = bench.down(1, &answer) else { panic!("not rewritten") };
+    let got = PacketView::parse(&got).expect("a packet");
+    assert_eq!((got.source, got.payload()), (line.server.source, &b"answer"[..]));
+    assert!(got.transport_checksum_holds());
+}

@@ -39,7 +39,6 @@ pub(crate) enum Queued {
 
 #[derive(Debug)]
 struct Waiting {
-    since: Instant,
     serial: u64,
     pieces: Vec<Vec<u8>>,
     /// (offset, end) of each piece's data
@@ -96,7 +95,6 @@ impl FragmentQueue {
         self.serial += 1;
         let serial = self.serial;
         let waiting = self.waiting.entry(key).or_insert_with(|| Waiting {
-            since: now,
             serial,
             pieces: Vec::new(),
             spans: Vec::new(),

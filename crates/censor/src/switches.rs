@@ -402,6 +402,19 @@ pub enum Crypto {
     Flow,
 }
 
+/// When the keys of QUIC Initials are derived anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuicRekey {
+    /// never: the flow's first connection id is the only one
+    Never,
+    /// after a Retry of the server (RFC 9001 §5.2)
+    AfterRetry,
+    /// whenever an Initial opens with its own connection id: a decoy before it hides nothing
+    #[default]
+    Any,
+}
+
 /// QUIC.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -412,6 +425,10 @@ pub struct QuicSwitches {
     pub versions: Vec<u32>,
     /// CRYPTO reassembly
     pub crypto: Crypto,
+    /// keys
+    pub rekey: QuicRekey,
+    /// hellos that are not whole
+    pub partial: PartialHello,
     /// only the flow's first datagram is looked at
     pub first_datagram_only: bool,
     /// datagrams that are no QUIC Initial until the flow is given up; absent is never. 2022: three dummy
@@ -427,6 +444,8 @@ impl Default for QuicSwitches {
             ports: Vec::new(),
             versions: Vec::new(),
             crypto: Crypto::Flow,
+            rekey: QuicRekey::Any,
+            partial: PartialHello::Never,
             first_datagram_only: false,
             junk_until_give_up: None,
             later_hellos: true,

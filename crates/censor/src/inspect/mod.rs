@@ -3,9 +3,11 @@
 //! A flow has an [`Inspection`] only while something is to be learned; then it is dropped with all buffers.
 //! A segment that begins the stream is looked at in place and copied only when more has to follow.
 
+mod datagram;
 mod http;
 mod tls;
 
+use datagram::Datagrams;
 use okno_wire::recognise::{Ports, Recogniser, Side, Stream};
 use okno_wire::{Instant, PacketView};
 
@@ -29,6 +31,8 @@ struct Lane {
     http_base: u32,
     http_done: bool,
     data_packets: u32,
+    /// DNS queries read
+    queries: usize,
 }
 
 /// The state of looking into one flow.
@@ -38,7 +42,7 @@ pub(crate) struct Inspection {
     recogniser: Option<Recogniser>,
     /// data packets that may still be looked at
     budget: u32,
-    datagrams: u32,
+    datagrams: Datagrams,
 }
 
 /// The packet at hand, in its flow.
@@ -92,13 +96,16 @@ impl Inspection {
             lanes: PerWay::default(),
             recogniser: recognise.then(Recogniser::new),
             budget: u32::MAX,
-            datagrams: 0,
+            datagrams: Datagrams::default(),
         }
     }
 
     /// Bytes that it keeps.
     pub fn memory(&self) -> usize {
-        size_of::<Self>() + self.lanes.up.assembler.memory() + self.lanes.down.assembler.memory()
+        size_of::<Self>()
+            + self.lanes.up.assembler.memory()
+            + self.lanes.down.assembler.memory()
+            + self.datagrams.memory()
     }
 
     /// A SYN of one way: data begins after it.
@@ -170,7 +177,7 @@ impl Inspection {
         if first {
             self.judge_first(switches, seen);
         }
-        if self.is_finished(switches, wanted) {
+        if self.is_finished(switches, wanted, seen) {
             return Progress::Finished;
         }
         if fresh {
@@ -235,6 +242,10 @@ impl Inspection {
                 look_for_requests(switches, lane, stream, tell);
             }
         }
+        let queries = wanted.has(Interest::DNS_QUERY) && switches.dns.tcp && seen.from_opener();
+        if queries && seen.server_port_in(&switches.dns.ports) {
+            look_for_queries(switches, lane, stream, tell);
+        }
         let other = self.lanes.of(seen.direction.flip()).assembler.bytes();
         if let Some(recogniser) = self.recogniser.as_mut().filter(|recogniser| !recogniser.is_done()) {
             let (initiator, responder) = if seen.from_opener() { (stream, other) } else { (other, stream) };
@@ -254,7 +265,6 @@ impl Inspection {
         tell: Tell<'_>,
     ) -> Progress {
         self.lanes.of_mut(seen.direction).data_packets += 1;
-        self.datagrams += 1;
         if self.is_over(switches, seen) {
             return Progress::Finished;
         }
@@ -264,6 +274,7 @@ impl Inspection {
                 tell(&Event::Recognised(&recognition));
             }
         }
+        self.datagrams.look(switches, wanted, seen, tell);
         let datagrams = Interest(Interest::QUIC_INITIAL.0 | Interest::DNS_QUERY.0 | Interest::DTLS_HELLO.0);
         let learning = self.recogniser.as_ref().is_some_and(|recogniser| !recogniser.is_done());
         if learning || wanted.any(datagrams) { Progress::Going } else { Progress::Finished }
@@ -279,13 +290,21 @@ impl Inspection {
         Progress::Finished
     }
 
-    fn is_finished(&self, switches: &Switches, wanted: Interest) -> bool {
+    fn is_finished(&self, switches: &Switches, wanted: Interest, seen: &Seen<'_>) -> bool {
         if self.recogniser.as_ref().is_some_and(|recogniser| !recogniser.is_done()) {
             return false;
         }
-        let _ = (switches, wanted);
-        let done = |lane: &Lane| lane.tls_done && lane.http_done;
-        done(&self.lanes.up) && done(&self.lanes.down)
+        if wanted.has(Interest::DNS_QUERY) && switches.dns.tcp && seen.server_port_in(&switches.dns.ports) {
+            return false;
+        }
+        let hellos = seen.server_port_in(&switches.tls.ports);
+        let requests = wanted.has(Interest::HTTP_REQUEST) && seen.server_port_in(&switches.http.ports);
+        [Direction::Up, Direction::Down].into_iter().all(|direction| {
+            let (lane, opener) = (self.lanes.of(direction), direction == seen.opened_by);
+            let wants = wanted.has(Interest::CLIENT_HELLO_EITHER_SIDE)
+                || (opener && wanted.has(Interest::CLIENT_HELLO));
+            (lane.tls_done || !hellos || !wants) && (lane.http_done || !requests || !opener)
+        })
     }
 }
 
@@ -322,6 +341,14 @@ fn look_for_requests(switches: &Switches, lane: &mut Lane, stream: &[u8], tell: 
             lane.http_done = true;
             return;
         }
+    }
+}
+
+/// DNS over TCP (RFC 1035 §4.2.2): each message of the stream once.
+fn look_for_queries(switches: &Switches, lane: &mut Lane, stream: &[u8], tell: Tell<'_>) {
+    for message in okno_wire::dns::tcp_messages(stream).skip(lane.queries) {
+        lane.queries += 1;
+        datagram::query(message, switches, tell);
     }
 }
 
