@@ -307,7 +307,7 @@ impl<'a> RequestView<'a> {
         }
         let mut fitting = self.headers().filter(|header| {
             let name = if rule.exact_case {
-                header.name == b"Host"
+                header.raw_name == b"Host"
             } else {
                 header.name.eq_ignore_ascii_case(b"host")
             };
