@@ -24,6 +24,7 @@ mod column;
 mod country;
 mod facts;
 mod failure;
+mod lab;
 mod mechanism;
 mod reference;
 mod state;
@@ -37,6 +38,7 @@ pub use column::{Column, ColumnDoc, ColumnKind, RowSink, RowSource, Table, Table
 pub use country::Country;
 pub use facts::{Control, Measurement, Observation, Reject, RejectReason, Source, Text, Transport};
 pub use failure::{Failure, FailureKind};
+pub use lab::Flow;
 pub use mechanism::{Mechanism, TAXONOMY, TaxonomyNode};
 pub use reference::{FingerprintInfo, FingerprintScope, NetworkInfo, ReferenceStamp};
 pub use state::{Layer, State};
@@ -54,5 +56,6 @@ pub fn tables() -> Vec<TableDoc> {
         Reject::doc(),
         Verdict::doc(),
         Cell::doc(),
+        Flow::doc(),
     ]
 }

@@ -2,6 +2,7 @@
 
 mod cli;
 mod facts;
+mod lab;
 mod observe;
 mod reference;
 mod report;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Tables(args) => tables::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Reference(args) => reference::run(&args),
+        Command::Lab(args) => lab::run(&args),
     };
     match result {
         Ok(code) => code,

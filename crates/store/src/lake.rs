@@ -5,6 +5,7 @@
 //! LAKE/measurements/month=2025-07/SEGMENT.parquet    likewise observations, controls
 //! LAKE/sources/SEGMENT.parquet                       likewise rejects
 //! LAKE/keys/SEGMENT.keys                             what tells duplicates
+//! LAKE/flows/flows-RUN.parquet                       what the lab replayed
 //! LAKE/verdicts/month=2025-07/KEY.parquet            likewise cells
 //! LAKE/tmp/  LAKE/lock
 //! ```

@@ -81,6 +81,9 @@ pub struct Manifest {
     /// verdicts by month
     #[serde(default)]
     pub verdicts: Vec<VerdictEntry>,
+    /// runs of the lab: flows of replayed captures, truth of scenarios
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lab: Vec<SegmentEntry>,
     /// segments, the oldest ones, whose keys no longer fit in memory: a duplicate of a measurement in
     /// one of these is not noticed
     #[serde(default)]
@@ -89,7 +92,7 @@ pub struct Manifest {
 
 impl Default for Manifest {
     fn default() -> Self {
-        Self { format: FORMAT, segments: Vec::new(), verdicts: Vec::new(), dedupe_window_exceeded: 0 }
+        Self { format: FORMAT, segments: Vec::new(), verdicts: Vec::new(), lab: Vec::new(), dedupe_window_exceeded: 0 }
     }
 }
 
@@ -119,7 +122,8 @@ impl Manifest {
     /// All files of tables, in order.
     pub fn files(&self) -> impl Iterator<Item = &FileEntry> {
         let segments = self.segments.iter().flat_map(|s| &s.files);
-        segments.chain(self.verdicts.iter().flat_map(|v| &v.files))
+        let verdicts = self.verdicts.iter().flat_map(|v| &v.files);
+        segments.chain(verdicts).chain(self.lab.iter().flat_map(|run| &run.files))
     }
 
     /// All partitions with measurements, in order.

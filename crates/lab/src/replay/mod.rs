@@ -200,8 +200,8 @@ impl<B: Middlebox, F: FnMut() -> B> Replay<B, F> {
         self.now = now;
         self.summary.packets += 1;
         self.summary.bytes += packet.ip.len() as u64;
-        let first = self.summary.span.map_or(packet.at, |(first, _)| first.min(packet.at));
-        self.summary.span = Some((first, now));
+        let (first, last) = self.summary.span.unwrap_or((packet.at, packet.at));
+        self.summary.span = Some((first.min(packet.at), last.max(packet.at)));
         while let Some((flow, crowded)) = self.flows.expired(now) {
             self.summary.crowded_out += u64::from(crowded);
             self.end(flow, each);

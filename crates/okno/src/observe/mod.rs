@@ -2,7 +2,7 @@
 
 mod inputs;
 mod pipeline;
-mod progress;
+pub mod progress;
 mod summary;
 
 use std::io::Write as _;
