@@ -57,5 +57,7 @@ pub fn tables() -> Vec<TableDoc> {
         Verdict::doc(),
         Cell::doc(),
         Flow::doc(),
+        Truth::doc(),
+        Outcome::doc(),
     ]
 }

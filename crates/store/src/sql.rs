@@ -72,7 +72,7 @@ WHERE CASE WHEN worst = 1 AND open_end = 1 THEN from_end ELSE place END = 1";
 
 /// Tables that the lake keeps by month.
 fn is_by_month(table: &str) -> bool {
-    !matches!(table, "sources" | "rejects" | "flows")
+    !matches!(table, "sources" | "rejects" | "flows" | "truth" | "outcomes")
 }
 
 /// A lake, open for queries.

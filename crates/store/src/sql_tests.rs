@@ -299,3 +299,39 @@ for table, column in [("measurements", "line"), ("observations", "tcp_us"), ("ve
     }
     assert_eq!(found, expected);
 }
+
+#[test]
+fn a_run_of_the_lab_stands_beside_the_measurements_and_replaces_itself() {
+    let dir = lake("lab");
+    let before = Session::open(&dir.0).unwrap().query("SELECT * FROM measurements").unwrap().rows();
+    let write = |run: &str, rows: u64| {
+        let mut lake = Lake::open(&dir.0).unwrap();
+        let mut writer = crate::LabWriter::create::<okno_model::Flow<'_>>(&lake, run).unwrap();
+        for flow in 0..rows {
+            let row = okno_model::Flow { run: run.into(), flow, ..okno_model::Flow::default() };
+            writer.push(&row).unwrap();
+        }
+        assert_eq!(writer.rows(), rows);
+        writer.commit(&mut lake).unwrap();
+    };
+    write("a", 10_000);
+    write("b", 3);
+    write("a", 7);
+    // A run that was begun and never committed leaves nothing.
+    let lake = Lake::open(&dir.0).unwrap();
+    drop(crate::LabWriter::create::<okno_model::Flow<'_>>(&lake, "c").unwrap());
+    // What observe plans does not touch it.
+    let plan = lake.plan(&[], "").unwrap();
+    drop(lake);
+    let mut lake = Lake::open(&dir.0).unwrap();
+    lake.begin(&plan).unwrap();
+    drop(lake);
+    drop(Lake::open(&dir.0).unwrap());
+    let session = Session::open(&dir.0).unwrap();
+    let answer = session.query("SELECT run, count(*) AS n, sum(flow) AS s FROM flows GROUP BY run ORDER BY run");
+    let json: serde_json::Value = serde_json::from_str(&answer.unwrap().text(Format::Json)).unwrap();
+    let expected = serde_json::json!([{ "run": "a", "n": 7, "s": 21 }, { "run": "b", "n": 3, "s": 3 }]);
+    assert_eq!(json, expected);
+    assert_eq!(session.query("SELECT * FROM measurements").unwrap().rows(), before);
+    assert_eq!(std::fs::read_dir(dir.0.join("flows")).unwrap().count(), 2);
+}
