@@ -136,6 +136,29 @@ pub fn plain(bytes: &[u8]) -> Result<Framing, Malformed> {
     Ok(framing)
 }
 
+/// Whether both sides speak a bare framing with a key agreed before: a tag, then a frame that ends with the
+/// client's bytes and holds a key id, a message key and whole cipher blocks; the server's frames likewise.
+pub fn keyed(client: &[u8], server: &[u8]) -> Option<Framing> {
+    let (framing, at) = match client {
+        [0xef, ..] => (Framing::Abridged, 1),
+        [0xee, 0xee, 0xee, 0xee, ..] => (Framing::Intermediate, 4),
+        _ => return None,
+    };
+    let one = |bytes: &[u8]| {
+        let (length, at): (usize, usize) = match (framing, bytes) {
+            (Framing::Abridged, [0x7f, ..]) => ((le32(bytes, 0)? >> 8) as usize * 4, 4),
+            (Framing::Abridged, [words, ..]) => (usize::from(*words) * 4, 1),
+            _ => (le32(bytes, 0)? as usize, 4),
+        };
+        let frame = bytes.get(at..at.checked_add(length)?)?;
+        // https://core.telegram.org/mtproto/description: key id 8, message key 16, then AES blocks.
+        let fits = length >= 40 && (length - 24) % 16 == 0 && frame[..8].iter().any(|&byte| byte != 0);
+        fits.then_some(at + length)
+    };
+    let client_end = at + one(&client[at..])?;
+    (client_end == client.len() && one(server)? <= server.len()).then_some(framing)
+}
+
 /// Whether a datagram is one of the calls' relays: a 16-byte tag, then twelve bytes 0xff, which mark what
 /// is for the relay itself (tgcalls and libtgvoip, `VoIPController::SendUdpPing`).
 pub fn is_relay(bytes: &[u8]) -> bool {

@@ -140,7 +140,7 @@ impl<'a> Packet<'a> {
 
     /// How a hard reset is wrapped; `None` when no mode fits, which means that it is none.
     pub fn wrap(&self) -> Option<Wrap> {
-        if self.key != 0 || self.session() == Some(0) {
+        if self.key != 0 || !self.session().is_some_and(is_drawn) {
             return None;
         }
         if self.opcode == Opcode::ResetClientV3 {
@@ -205,6 +205,15 @@ impl<'a> Packet<'a> {
         let count = usize::from(*self.bytes.get(at)?);
         if count == 0 { None } else { be64(self.bytes, at + 1 + 4 * count) }
     }
+}
+
+/// Whether a session id looks drawn at random, as OpenVPN draws it: small numbers and padding do not.
+fn is_drawn(session: u64) -> bool {
+    let mut bytes = session.to_be_bytes();
+    let zeros = bytes.iter().filter(|&&byte| byte == 0).count();
+    bytes.sort_unstable();
+    let distinct = 1 + bytes.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    zeros <= 2 && distinct >= 5
 }
 
 /// The packets of a TCP stream: each has its length in two bytes before it. Stops at the first that is

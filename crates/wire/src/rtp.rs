@@ -143,7 +143,11 @@ pub struct Track {
 impl Track {
     /// Takes the next datagram of one direction; says how many in a row were of one stream.
     pub fn take(&mut self, bytes: &[u8]) -> u8 {
-        let Ok(header) = Header::parse(bytes) else {
+        // https://www.iana.org/assignments/rtp-parameters: assigned payload types, and the dynamic ones.
+        let usual = |header: &Header| {
+            matches!(header.payload_type, 0..=34 | 96..=127) && (header.ssrc != 0 || header.timestamp != 0)
+        };
+        let Some(header) = Header::parse(bytes).ok().filter(usual) else {
             *self = Self::default();
             return 0;
         };

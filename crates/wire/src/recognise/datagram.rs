@@ -8,7 +8,7 @@ use crate::protocol::{Certainty, Protocol, Recognition};
 use crate::{bittorrent, dtls, ike, l2tp, mtproto, openvpn, rtp, sip, stun, wireguard};
 
 /// Ports of STUN and TURN (RFC 8489 §18.6, and the neighbours that servers add).
-const STUN_PORTS: [u16; 5] = [3478, 3479, 3480, 3481, 5349];
+const STUN_PORTS: [u16; 6] = [3478, 3479, 3480, 3481, 5349, 19302];
 /// Datagrams after which a flow that told nothing is given up.
 const GIVE_UP: u8 = 24;
 /// Datagrams of other kinds after which media is no longer told: callers punch holes with a few.
@@ -34,6 +34,7 @@ struct Watch {
     dtls: named::Dtls,
     quic: quic::Flow,
     short: [quic::Short; 2],
+    keepalives: u8,
     /// datagrams that can be no media
     other: u8,
 }
@@ -58,6 +59,7 @@ pub(super) fn look(
         Some(Protocol::Quic) => quic_more(&mut recogniser.datagrams, side, payload),
         Some(Protocol::Stun) => after_stun(&mut recogniser.datagrams, payload),
         Some(Protocol::Dtls) => dtls_more(&mut recogniser.datagrams, payload),
+        Some(Protocol::Esp) => natted(&mut recogniser.datagrams, side, payload).unwrap_or(News::Nothing),
         Some(_) => News::Final(None),
     };
     let limit = if recogniser.told == Some(Protocol::Stun) { AFTER_STUN } else { GIVE_UP };
@@ -106,8 +108,9 @@ fn first(state: &mut State, side: Side, payload: &[u8], ports: Ports) -> News {
         .or_else(|| openvpn_first(state, side, payload))
         .or_else(|| utp(state, side, payload))
         .or_else(|| ike_first(payload, ports))
-        .or_else(|| channel(state, side, payload))
+        .or_else(|| channel(state, side, payload, ports))
         .or_else(|| quic_short(state, side, payload, ports))
+        .or_else(|| esp_first(payload, ports))
         .unwrap_or_else(|| {
             if byte >> 6 != 2 && payload.len() > 12 {
                 let watch = state.watch.get_or_insert_default();
@@ -117,22 +120,24 @@ fn first(state: &mut State, side: Side, payload: &[u8], ports: Ports) -> News {
         })
 }
 
-/// Neighbours on well-known ports whose messages are not ours and never become so.
+/// Neighbours on system ports whose messages share first bytes with ours and never become ours: DHCP, NTP,
+/// NetBIOS, SNMP.
 fn elsewhere(payload: &[u8], ports: Ports) -> Option<News> {
-    // Names on the local link have DNS's format but are other protocols: mDNS (RFC 6762), LLMNR (RFC 4795),
-    // NetBIOS (RFC 1002); DHCP, NTP, SNMP and SSDP share first bytes with ours.
-    let local = [5353, 5355, 137, 138, 67, 123, 161, 162, 1900, 546, 547];
-    if local.iter().any(|&port| ports.has(port)) && !ports.has(53) {
+    const OTHERS: [u16; 9] = [67, 68, 123, 137, 138, 161, 162, 546, 547];
+    if OTHERS.iter().any(|&port| ports.has(port)) && !ports.has(53) {
         return Some(News::Final(None));
     }
-    // Discord's address discovery (type 1, length 70; https://discord.com/developers/docs/topics/voice-connections).
+    // Discord's address discovery (type 1, length 70; https://discord.com/developers/docs/topics/voice-connections):
+    // the media after it is Discord's.
     let discovery = payload.len() == 74 && payload.starts_with(&[0, 1, 0, 70]);
     discovery.then_some(News::Final(None))
 }
 
 /// DNS, where it lives; and trackers, peers and calls that have a message of fixed bytes.
 fn by_name(payload: &[u8], ports: Ports) -> Option<News> {
-    if let Some(recognition) = named::dns(payload, ports) {
+    // Names on the local link have DNS's format and are other protocols: mDNS (RFC 6762), LLMNR (RFC 4795).
+    let local = ports.has(5353) || ports.has(5355);
+    if let Some(recognition) = named::dns(payload, ports).filter(|_| !local || ports.has(53)) {
         return Some(News::done(recognition));
     }
     if bittorrent::is_tracker_connect(payload) {
@@ -164,7 +169,7 @@ fn stun_of(payload: &[u8], ports: Ports) -> Option<Recognition> {
         return Some(plain(Protocol::Stun, version, Certainty::Parsed));
     }
     let whole = message.size() == payload.len();
-    // On STUN's ports attributes of anyone's making will do.
+    // On STUN's ports attributes of anyone's making will do; elsewhere a request has to have some.
     let at_home = STUN_PORTS.iter().any(|&port| ports.has(port));
     let classic =
         message.is_classic() || (at_home && message.method() == 1 && message.attributes().count() > 0);
@@ -288,7 +293,9 @@ fn utp(state: &mut State, side: Side, payload: &[u8]) -> Option<News> {
     let watch = state.watch.get_or_insert_default();
     watch.utp[mine] = Some(header);
     let answers = watch.utp[other].is_some_and(|before| {
-        header.connection != before.connection && header.answers(&before) && header.timestamp != 0
+        let clocks = header.timestamp != 0 && before.timestamp != 0;
+        let counts = header.acknowledged != 0 && header.sequence != 0;
+        header.connection != before.connection && header.answers(&before) && clocks && counts
     });
     if answers { told(Certainty::Pattern) } else { None }
 }
@@ -308,7 +315,12 @@ fn media(state: &mut State, side: Side, payload: &[u8]) -> Option<News> {
 }
 
 /// Two pieces of a TURN channel in a row, each as long as it says (or padded to four bytes).
-fn channel(state: &mut State, side: Side, payload: &[u8]) -> Option<News> {
+///
+/// Only at home: GTP version 2 has the same header.
+fn channel(state: &mut State, side: Side, payload: &[u8], ports: Ports) -> Option<News> {
+    if payload[0] >> 4 != 4 || !STUN_PORTS.iter().any(|&port| ports.has(port)) {
+        return None;
+    }
     let data = stun::ChannelData::parse(payload).ok()?;
     let size = data.data.len() + 4;
     if data.data.is_empty() || (payload.len() != size && payload.len() != size.next_multiple_of(4)) {
@@ -342,17 +354,30 @@ fn ike_first(payload: &[u8], ports: Ports) -> Option<News> {
     Some(ike_of(&header, certainty))
 }
 
+/// One packet of ESP on its port that nothing else claimed: an association's early numbers, whole words.
+fn esp_first(payload: &[u8], ports: Ports) -> Option<News> {
+    let esp = ike::Esp::parse(payload).ok().filter(|_| ports.has(ike::NAT_PORT))?;
+    let early = (1..1 << 20).contains(&esp.sequence) && payload.len() >= 36 && payload.len() % 4 == 0;
+    early.then(|| News::Told(plain(Protocol::Esp, "udp", Certainty::Heuristic)))
+}
+
 /// Port 4500: IKE behind its marker, or two packets of one ESP association in order.
 fn natted(state: &mut State, side: Side, payload: &[u8]) -> Option<News> {
     match ike::natted(payload).ok()? {
-        ike::Natted::Keepalive => Some(News::Nothing),
+        ike::Natted::Keepalive => {
+            let watch = state.watch.get_or_insert_default();
+            watch.keepalives = watch.keepalives.saturating_add(1);
+            let told = || News::Told(plain(Protocol::Esp, "udp keepalive", Certainty::Heuristic));
+            Some(if watch.keepalives == 2 { told() } else { News::Nothing })
+        }
         ike::Natted::Ike(header) => Some(ike_of(&header, Certainty::Parsed)),
         ike::Natted::Esp(esp) => {
             let (mine, _) = place(side);
-            let before = state.watch.get_or_insert_default().esp[mine].replace(esp)?;
-            let step = esp.sequence.wrapping_sub(before.sequence);
-            (before.spi == esp.spi && (1..=64).contains(&step))
-                .then(|| News::done(plain(Protocol::Esp, "udp", Certainty::Pattern)))
+            let before = state.watch.get_or_insert_default().esp[mine].replace(esp);
+            let follows = before.is_some_and(|before| {
+                before.spi == esp.spi && (1..=64).contains(&esp.sequence.wrapping_sub(before.sequence))
+            });
+            follows.then(|| News::done(plain(Protocol::Esp, "udp", Certainty::Pattern)))
         }
     }
 }

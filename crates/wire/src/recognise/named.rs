@@ -10,12 +10,16 @@ const MAX_LINE: usize = 8192;
 /// A DNS message that fills a datagram or a frame. On port 53 a header and a question do; elsewhere all of
 /// it has to parse and to ask for something that exists.
 pub(super) fn dns(payload: &[u8], ports: Ports) -> Option<Recognition> {
-    // Opcode 0, 4 or 5 and few questions: cheaper than the parse, and refuses most of all traffic.
-    if payload.len() < 12 || payload[4] != 0 || payload[5] > 8 || !matches!(payload[2] >> 3 & 15, 0 | 4 | 5) {
+    // A known operation and few questions: cheaper than the parse, and refuses most of all traffic.
+    if payload.len() < 12
+        || payload[4] != 0
+        || payload[5] > 8
+        || !matches!(payload[2] >> 3 & 15, 0..=2 | 4..=6)
+    {
         return None;
     }
     let message = dns::MessageView::parse(payload).ok()?;
-    if !message.is_plausible() {
+    if !message.is_plausible() && !(ports.has(53) && is_rare(&message)) {
         return None;
     }
     let question = message.question();
@@ -38,6 +42,13 @@ pub(super) fn dns(payload: &[u8], ports: Ports) -> Option<Recognition> {
     let mut told = plain(Protocol::Dns, "", Certainty::Parsed);
     told.name = question.map_or_else(String::new, |question| question.name.normalised());
     Some(told)
+}
+
+/// On port 53: old operations, and errors that repeat no question; all that is announced must be there.
+fn is_rare(message: &dns::MessageView<'_>) -> bool {
+    let few = message.counts.iter().all(|&count| count <= 16);
+    let bare = message.counts == [0; 4] && message.is_response() && message.rcode() != 0;
+    few && (bare || (message.counts != [0; 4] && message.check().is_ok()))
 }
 
 /// The head of an HTTP/1 request or response; `Err` when more bytes may decide.

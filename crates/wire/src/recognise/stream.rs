@@ -12,6 +12,9 @@ use crate::{bittorrent, malformed::Malformed, mtproto, openvpn, proxies, rtp, so
 /// Looks after which a connection that told nothing is given up: segments, at most as many from each side.
 const GIVE_UP: u8 = 40;
 
+/// Looks for which a name is waited for after the protocol was told.
+const NAMELESS: u8 = 16;
+
 /// What is remembered of a connection between looks.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -37,7 +40,8 @@ pub(super) fn look(recogniser: &mut Recogniser, stream: &Stream<'_>) -> Option<R
     let full = stream.initiator.len() == cap || stream.responder.len() == cap;
     let news = match recogniser.told {
         None => first(&mut recogniser.stream, &stream),
-        Some(Protocol::Tls) => after_hello(&stream),
+        Some(Protocol::Tls) if recogniser.stream.tor => after_hello(&stream),
+        Some(Protocol::Tls | Protocol::Http) => nameless(&stream, recogniser.looks),
         Some(_) => News::Final(None),
     };
     match news {
@@ -90,7 +94,13 @@ fn first(state: &mut State, stream: &Stream<'_>) -> News {
             Ok(Some(recognition)) => {
                 let is_tls = recognition.protocol == Protocol::Tls;
                 state.tor = is_tls && tor::is_tor_name(&recognition.name);
-                return if state.tor { News::Told(recognition) } else { News::done(recognition) };
+                let may_name = matches!(recognition.protocol, Protocol::Tls | Protocol::Http);
+                let nameless = recognition.name.is_empty() && recognition.fingerprint.is_empty();
+                return if state.tor || (may_name && nameless && !stream.midstream) {
+                    News::Told(recognition)
+                } else {
+                    News::done(recognition)
+                };
             }
             Ok(None) => {}
             Err(More) => more = true,
@@ -105,6 +115,18 @@ fn first(state: &mut State, stream: &Stream<'_>) -> News {
     }
     let both = !stream.initiator.is_empty() && !stream.responder.is_empty();
     if !more && both { News::Final(None) } else { News::Nothing }
+}
+
+/// Told without a name: the rest of a hello or head may bring it.
+fn nameless(stream: &Stream<'_>, looks: u8) -> News {
+    for format in [tls_head, http_head] {
+        if let Ok(Some(recognition)) = format(stream) {
+            if !recognition.name.is_empty() || !recognition.fingerprint.is_empty() {
+                return News::done(recognition);
+            }
+        }
+    }
+    if looks >= NAMELESS { News::Final(None) } else { News::Nothing }
 }
 
 /// Turns a parse into an answer: what is short may still come true.
@@ -128,17 +150,16 @@ fn either(stream: &Stream<'_>, ask: impl Fn(&[u8]) -> Answer) -> Answer {
     }
 }
 
-/// TLS by a client's hello, or by a server's flight when the client's bytes are not there.
+/// TLS by a client's hello, or by a server's flight when the hello is not whole or was not seen.
 fn tls_head(stream: &Stream<'_>) -> Answer {
     let client = either(stream, client_hello);
-    if let Ok(Some(_)) = client {
+    if matches!(&client, Ok(Some(told)) if told.certainty == Certainty::Parsed) {
         return client;
     }
-    // The server answers in TLS while the hello is not whole or was not seen: TLS without a name.
-    match either(stream, server_flight) {
-        Ok(Some(told)) if stream.initiator.is_empty() || client.is_ok() => Ok(Some(told)),
-        Err(More) => Err(More),
-        _ => client,
+    match (client, either(stream, server_flight)) {
+        (_, Ok(Some(told))) | (Ok(Some(told)), _) => Ok(Some(told)),
+        (Err(More), _) | (_, Err(More)) => Err(More),
+        _ => Ok(None),
     }
 }
 
@@ -155,6 +176,10 @@ fn client_hello(bytes: &[u8]) -> Answer {
         })),
         tls::FirstFlight::SslV2(version) => {
             Ok(Some(plain(Protocol::Tls, version_name(version), Certainty::Pattern)))
+        }
+        // The head of a hello: record, message type, a length, a version.
+        tls::FirstFlight::NeedMore if matches!(bytes, [22, 3, 0..=4, _, _, 1, 0, _, _, 3, 0..=4, ..]) => {
+            Ok(Some(plain(Protocol::Tls, "", Certainty::Pattern)))
         }
         // Only what has a record header, if there are so many bytes, is waited for.
         tls::FirstFlight::NeedMore if bytes.len() < 3 || tls::looks_like_tls(bytes) => Err(More),
@@ -420,6 +445,13 @@ fn mtproto_head(stream: &Stream<'_>) -> Answer {
     }
     if bytes.len() < mtproto::OPENING {
         return if bytes.is_empty() || proxies::exemption(bytes).is_none() { Err(More) } else { Ok(None) };
+    }
+    if let Some(framing) = mtproto::keyed(bytes, stream.responder) {
+        return Ok(Some(plain(Protocol::MtProto, framing.as_str(), Certainty::Pattern)));
+    }
+    // Only what nobody exempts as text or structure is worth a block of AES.
+    if proxies::exemption(&bytes[..mtproto::OPENING]).is_some() {
+        return Ok(None);
     }
     let found = mtproto::Obfuscated::parse(bytes).ok();
     Ok(found.map(|opening| {
