@@ -14,6 +14,7 @@ mod installed;
 pub mod lists;
 mod memory;
 mod middlebox;
+pub mod presets;
 pub mod profile;
 mod reassembly;
 mod residual;

@@ -3,7 +3,7 @@
 //! Only as much is kept as the inspection needs, and the buffer goes with it. Bytes that were already
 //! contiguous stay: an engine that looked at them cannot unlook.
 
-use crate::switches::{Gap, Overlap, Reassembly, TcpSwitches};
+use crate::switches::{Gap, LeftOfStream, Overlap, Reassembly, StreamBase, TcpSwitches};
 
 /// Sequence numbers further apart than this are not of one stream; half the space is the most that can be
 /// told (RFC 9293 §3.4).
@@ -48,8 +48,22 @@ impl Assembler {
     }
 
     /// The sequence number of the first byte, from a SYN or, without one, from the first data.
-    pub const fn begin(&mut self, seq: u32) {
-        self.base = Some(seq);
+    pub fn begin(&mut self, seq: u32, switches: &TcpSwitches) {
+        if switches.stream_base == StreamBase::Syn {
+            self.base = Some(seq);
+        }
+    }
+
+    /// A segment without data beyond the stream: where such segments move it, what is missing is given up.
+    pub fn control(&mut self, seq: u32, switches: &TcpSwitches) {
+        let Some(base) = self.base.filter(|_| switches.control_moves && switches.gap == Gap::Skip) else {
+            return;
+        };
+        let offset = seq.wrapping_sub(base);
+        if offset < HALF && offset > self.next_offset() {
+            self.skipped = offset;
+            self.bytes.clear();
+        }
     }
 
     pub const fn has_begun(&self) -> bool {
@@ -58,7 +72,8 @@ impl Assembler {
 
     /// Whether `seq` is the very start and nothing is kept yet: such a segment can be looked at in place.
     pub fn starts_with(&self, seq: u32) -> bool {
-        self.bytes.is_empty() && self.waiting.is_empty() && self.base.is_none_or(|base| base == seq)
+        let untouched = self.bytes.is_empty() && self.waiting.is_empty() && self.skipped == 0;
+        untouched && self.base.is_none_or(|base| base == seq)
     }
 
     /// Takes one segment's data. At most `cap` contiguous bytes are kept.
@@ -79,13 +94,16 @@ impl Assembler {
             // Begins before the stream: what is left of it is not part of it.
             let before = offset.wrapping_neg() as usize;
             match data.get(before..) {
-                Some(rest) if !rest.is_empty() => (0, rest),
+                Some(rest) if !rest.is_empty() && switches.left_of_stream == LeftOfStream::Cut => (0, rest),
                 _ => return Offered::Nothing,
             }
         } else {
             (offset, data)
         };
         let next = self.next_offset();
+        if switches.exact_next && offset < next {
+            return Offered::Nothing;
+        }
         if offset > next {
             return self.beyond_gap(offset, data, cap, switches);
         }
@@ -221,7 +239,7 @@ mod tests {
 
     fn stream(switches: &TcpSwitches, segments: &[(u32, &[u8])]) -> (Vec<u8>, bool) {
         let mut assembler = Assembler::default();
-        assembler.begin(1000);
+        assembler.begin(1000, switches);
         for (offset, data) in segments {
             assembler.offer(1000_u32.wrapping_add(*offset), data, 1000, switches);
         }
@@ -263,7 +281,7 @@ mod tests {
     fn data_left_of_the_stream_is_cut_off_even_across_the_wrap_of_sequence_numbers() {
         let switches = switches(Reassembly::Queue, Gap::Ignore, Overlap::First);
         let mut assembler = Assembler::default();
-        assembler.begin(2);
+        assembler.begin(2, &switches);
         assert_eq!(assembler.offer(u32::MAX, b"xxxabc", 100, &switches), Offered::Grew);
         assert_eq!(assembler.bytes(), b"abc");
         assert_eq!(assembler.offer(u32::MAX, b"xx", 100, &switches), Offered::Nothing);
@@ -274,12 +292,12 @@ mod tests {
         let mut switches = switches(Reassembly::Queue, Gap::Ignore, Overlap::First);
         switches.queue_segments = 2;
         let mut assembler = Assembler::default();
-        assembler.begin(0);
+        assembler.begin(0, &switches);
         assert_eq!(assembler.offer(10, b"a", 100, &switches), Offered::Nothing);
         assert_eq!(assembler.offer(20, b"a", 100, &switches), Offered::Nothing);
         assert_eq!(assembler.offer(30, b"a", 100, &switches), Offered::GaveUp);
         let mut assembler = Assembler::default();
-        assembler.begin(0);
+        assembler.begin(0, &switches);
         assert_eq!(assembler.offer(0, &[1; 70], 100, &switches), Offered::Grew);
         assert_eq!(assembler.offer(70, &[1; 70], 100, &switches), Offered::Grew);
         assert_eq!(

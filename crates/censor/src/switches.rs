@@ -175,6 +175,28 @@ pub enum Overlap {
     Linux,
 }
 
+/// Where a way's stream begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamBase {
+    /// after its SYN, when that was seen
+    #[default]
+    Syn,
+    /// at the first segment with data, whatever its number
+    FirstData,
+}
+
+/// What becomes of a segment that begins before the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftOfStream {
+    /// the part before the stream is cut off, as a receiver does (RFC 9293 §3.10.7.4)
+    #[default]
+    Cut,
+    /// the whole segment is ignored
+    Ignore,
+}
+
 /// Whether RST and FIN end a flow for the box.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -251,6 +273,15 @@ pub struct TcpSwitches {
     pub gap: Gap,
     /// overlapping bytes
     pub overlap: Overlap,
+    /// where the stream begins
+    pub stream_base: StreamBase,
+    /// segments that begin before the stream
+    pub left_of_stream: LeftOfStream,
+    /// a segment that overlaps what is there already is ignored whole
+    pub exact_next: bool,
+    /// a segment without data moves the expected number, too, where gaps are stepped over (a RST ahead of
+    /// the stream then hides the data that comes after it)
+    pub control_moves: bool,
     /// segments that wait beyond a gap, per way
     pub queue_segments: u16,
     /// bytes that wait beyond a gap, per way
@@ -278,6 +309,10 @@ impl Default for TcpSwitches {
             reassembly: Reassembly::None,
             gap: Gap::Ignore,
             overlap: Overlap::First,
+            stream_base: StreamBase::Syn,
+            left_of_stream: LeftOfStream::Cut,
+            exact_next: false,
+            control_moves: false,
             queue_segments: 64,
             queue_bytes: 64 << 10,
             full_queue_gives_up: true,
@@ -293,7 +328,7 @@ pub struct UdpSwitches {
     pub verify_checksum: bool,
 }
 
-/// How long a flow is looked at. The first limit that is reached ends it; absent is no limit.
+/// How long a flow is looked at. The first limit that is reached ends it; absent or 0 is no limit.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WindowSwitches {
@@ -360,6 +395,8 @@ pub enum PartialHello {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsSwitches {
+    /// TLS over TCP is looked for
+    pub enabled: bool,
     /// server ports that are inspected; empty is all (443 for the TSPU is [R] medium, IMC'22)
     pub ports: Vec<u16>,
     /// joining of records
@@ -374,17 +411,27 @@ pub struct TlsSwitches {
     pub blind_from_padding: Option<u32>,
     /// another ClientHello after the first is read, too; otherwise the first decides the flow
     pub later_hellos: bool,
+    /// a stream whose first segment is shorter than this is given up
+    pub first_segment_min: u32,
+    /// the first record has to hold the handshake message's 4-byte header whole
+    pub whole_handshake_header: bool,
+    /// a hello that repeats an extension is refused (RFC 8446 §4.2 forbids it)
+    pub strict: bool,
 }
 
 impl Default for TlsSwitches {
     fn default() -> Self {
         Self {
+            enabled: true,
             ports: Vec::new(),
             records: Records::First,
             partial: PartialHello::Never,
             skip_other_records: false,
             blind_from_padding: None,
             later_hellos: true,
+            first_segment_min: 0,
+            whole_handshake_header: false,
+            strict: false,
         }
     }
 }
@@ -457,6 +504,8 @@ impl Default for QuicSwitches {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSwitches {
+    /// HTTP is looked for
+    pub enabled: bool,
     /// server ports that are inspected; empty is all
     pub ports: Vec<u16>,
     /// the header's name is matched in any case (`hoSt:`)
@@ -465,6 +514,12 @@ pub struct HttpSwitches {
     pub missing_space: bool,
     /// lines that end in LF alone are read
     pub bare_lf: bool,
+    /// empty lines before the request are stepped over (RFC 9112 §2.2)
+    pub leading_lines: bool,
+    /// the host is put into lower case, where names are
+    pub lower_case: bool,
+    /// requests are read from the joined stream; otherwise from one segment by itself
+    pub joined: bool,
     /// the head has to be whole in what is there; otherwise a whole Host line is enough
     pub whole_head: bool,
     /// requests of the flow that are read; absent is all. 1: AS50867 read only the first ([K], 2024)
@@ -474,10 +529,14 @@ pub struct HttpSwitches {
 impl Default for HttpSwitches {
     fn default() -> Self {
         Self {
+            enabled: true,
             ports: Vec::new(),
             any_case: true,
             missing_space: true,
             bare_lf: true,
+            leading_lines: true,
+            lower_case: true,
+            joined: true,
             whole_head: false,
             requests: Some(1),
         }
@@ -564,9 +623,14 @@ impl Switches {
         toml::from_str(text)
     }
 
+    /// A name without trailing dots, where they are cut.
+    pub(crate) fn cut_dot<'a>(&self, raw: &'a str) -> &'a str {
+        if self.names.cut_trailing_dot { raw.trim_end_matches('.') } else { raw }
+    }
+
     /// A name as this engine compares it.
     pub fn normalise(&self, raw: &str) -> String {
-        let name = if self.names.cut_trailing_dot { raw.trim_end_matches('.') } else { raw };
+        let name = self.cut_dot(raw);
         if self.names.lower_case { name.to_ascii_lowercase() } else { name.to_owned() }
     }
 }

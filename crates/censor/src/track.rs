@@ -48,8 +48,8 @@ pub(crate) struct Way {
     pub next_seq: u32,
     /// last acknowledgment number sent
     pub acked: u32,
-    /// last window announced, not scaled
-    pub window: u16,
+    /// last window announced, in bytes
+    pub window: u32,
     pub scale: u8,
     /// TTL of the last packet; 0 when there was none
     pub ttl: u8,

@@ -208,9 +208,10 @@ impl Engine {
             return;
         }
         let Some(mut inspection) = flow.inspection.take() else { return };
+        let hidden = !self.switches.tcp.syn_data && packet.tcp().is_some_and(|tcp| tcp.has(flag::SYN));
         let seen = Seen {
             packet,
-            payload: packet.payload(),
+            payload: if hidden { &[] } else { packet.payload() },
             now,
             opened: flow.opened,
             direction,
@@ -247,9 +248,10 @@ impl Engine {
         match seen.packet.transport {
             Transport::Tcp(tcp) => {
                 if tcp.has(flag::SYN) {
-                    inspection.begin(direction, tcp.seq());
+                    inspection.begin(direction, tcp.seq(), &switches);
                 }
                 if seen.payload.is_empty() {
+                    inspection.control(direction, tcp.seq(), &switches);
                     return Progress::Going;
                 }
                 let seq = tcp.seq().wrapping_add(u32::from(tcp.has(flag::SYN)));
@@ -305,11 +307,12 @@ fn track_tcp(flow: &mut Flow, tcp: &TcpView<'_>, direction: Direction, fresh: bo
     };
     let way = flow.ways.of_mut(direction);
     way.syn |= syn;
-    way.window = tcp.window();
     if syn {
         let scale = tcp.options().find(|(kind, _)| *kind == tcp_option::WINDOW_SCALE);
         way.scale = scale.and_then(|(_, data)| data.first().copied()).unwrap_or(0).min(14);
     }
+    // RFC 7323 §2.2: the window of a SYN is never scaled.
+    way.window = u32::from(tcp.window()) << if syn { 0 } else { way.scale };
     if ack {
         (way.acked, way.has_ack) = (tcp.ack(), true);
     }
@@ -335,25 +338,23 @@ fn in_window(tcp: &TcpView<'_>, own: &Way, peer: &Way) -> bool {
         (false, true) => own.next_seq,
         (false, false) => return true,
     };
-    let window = (u32::from(peer.window) << peer.scale).max(1);
+    let window = peer.window.max(65_535);
     let ahead = tcp.seq().wrapping_sub(expected);
     let behind = expected.wrapping_sub(tcp.seq());
     // Data that is sent again lies behind what was acknowledged.
-    ahead <= window.max(65_535) || behind <= window.max(65_535) && !tcp.payload().is_empty()
+    ahead <= window || behind <= window && !tcp.payload().is_empty()
 }
 
 /// Whether the switches let this packet of this flow be looked into.
 fn may_look(flow: &Flow, direction: Direction, packet: &PacketView<'_>, switches: &Switches) -> bool {
     let Some(tcp) = packet.tcp() else { return true };
     let switches = &switches.tcp;
-    if switches.require_handshake && flow.stage != Stage::Established {
-        return tcp.has(flag::SYN);
-    }
-    if switches.require_handshake && !(flow.ways.up.syn && flow.ways.down.syn) {
-        return false;
-    }
     if tcp.has(flag::SYN) {
-        return switches.syn_data || packet.payload().is_empty();
+        return true;
+    }
+    let shaken = flow.stage == Stage::Established && flow.ways.up.syn && flow.ways.down.syn;
+    if switches.require_handshake && !shaken {
+        return false;
     }
     let other = flow.packets.of(direction.flip());
     if !switches.one_way && *other == 0 {

@@ -10,7 +10,8 @@ use crate::technique::{Event, Request};
 
 /// Whether bytes begin a request.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
-    looks_like_request(bytes)
+    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
+    looks_like_request(&bytes[start..])
 }
 
 /// Reads the request at the start of `bytes`, tells it, and answers its head's length. `None` when there is
@@ -21,11 +22,14 @@ pub(super) fn read(bytes: &[u8], index: u32, switches: &Switches, tell: Tell<'_>
         return None;
     }
     let head = RequestView::parse(bytes).ok()?;
+    if head.quirks.leading_lines && !quirks.leading_lines {
+        return None;
+    }
     let host = host_of(&head, quirks);
     if !head.complete && (quirks.whole_head || host.is_empty()) {
         return None;
     }
-    let host = switches.normalise(host);
+    let host = if quirks.lower_case { switches.normalise(host) } else { switches.cut_dot(host).to_owned() };
     let (path, method) = (from_utf8(head.target).unwrap_or(""), from_utf8(head.method).unwrap_or(""));
     tell(&Event::HttpRequest(&Request { host: &host, path, method, index }));
     Some(head.head_len)

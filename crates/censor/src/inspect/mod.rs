@@ -109,11 +109,16 @@ impl Inspection {
     }
 
     /// A SYN of one way: data begins after it.
-    pub fn begin(&mut self, direction: Direction, seq: u32) {
+    pub fn begin(&mut self, direction: Direction, seq: u32, switches: &Switches) {
         let lane = self.lanes.of_mut(direction);
         if !lane.assembler.has_begun() {
-            lane.assembler.begin(seq.wrapping_add(1));
+            lane.assembler.begin(seq.wrapping_add(1), &switches.tcp);
         }
+    }
+
+    /// A segment without data.
+    pub fn control(&mut self, direction: Direction, seq: u32, switches: &Switches) {
+        self.lanes.of_mut(direction).assembler.control(seq, &switches.tcp);
     }
 
     /// Whether the windows of the switches are over.
@@ -124,9 +129,11 @@ impl Inspection {
         }
         self.budget -= 1;
         let data_packets = self.lanes.up.data_packets + self.lanes.down.data_packets;
-        window.packets.is_some_and(|limit| seen.packets > limit)
-            || window.data_packets.is_some_and(|limit| data_packets > limit)
-            || window.seconds.is_some_and(|limit| seen.now.since(seen.opened).as_secs() >= u64::from(limit))
+        let exceeds = |limit: Option<u32>, count| limit.is_some_and(|limit| limit > 0 && count > limit);
+        let late = |limit: u32| limit > 0 && seen.now.since(seen.opened).as_secs() >= u64::from(limit);
+        exceeds(window.packets, seen.packets)
+            || exceeds(window.data_packets, data_packets)
+            || window.seconds.is_some_and(late)
             || (window.first_data_only && self.lanes.of(seen.direction).data_packets > 1)
     }
 
@@ -146,8 +153,8 @@ impl Inspection {
         let first = self.lanes.up.data_packets + self.lanes.down.data_packets == 1;
         let cap = switches.window.bytes as usize;
         let alone = switches.tcp.reassembly == Reassembly::None;
-        if alone {
-            self.look_at_segment(switches, wanted, seen, tell);
+        if alone || !switches.http.joined {
+            self.look_at_segment(switches, wanted, seen, alone, tell);
         }
         let fresh = self.lanes.of(seen.direction).assembler.starts_with(seq);
         let mut lane = core::mem::take(self.lanes.of_mut(seen.direction));
@@ -201,15 +208,21 @@ impl Inspection {
     }
 
     /// One segment by itself, when nothing is joined.
-    fn look_at_segment(&mut self, switches: &Switches, wanted: Interest, seen: &Seen<'_>, tell: Tell<'_>) {
-        let hellos = wants_hello(wanted, seen) && seen.server_port_in(&switches.tls.ports);
+    fn look_at_segment(
+        &mut self,
+        switches: &Switches,
+        wanted: Interest,
+        seen: &Seen<'_>,
+        alone: bool,
+        tell: Tell<'_>,
+    ) {
+        let hellos = alone && wants_hello(switches, wanted, seen);
         let lane = self.lanes.of_mut(seen.direction);
         if hellos && !lane.tls_done {
             let found = tls::read(seen.payload, 1, 0, switches, seen.direction, tell);
             lane.tls_done = found == tls::Found::Hello && !switches.tls.later_hellos;
         }
-        let requests = wanted.has(Interest::HTTP_REQUEST) && seen.from_opener();
-        if requests && !lane.http_done && seen.server_port_in(&switches.http.ports) {
+        if wants_request(switches, wanted, seen) && !lane.http_done {
             let index = lane.requests + 1;
             if http::read(seen.payload, index, switches, tell).is_some() {
                 lane.requests = index;
@@ -234,11 +247,10 @@ impl Inspection {
         tell: Tell<'_>,
     ) {
         if switches.tcp.reassembly != Reassembly::None {
-            if !lane.tls_done && wants_hello(wanted, seen) && seen.server_port_in(&switches.tls.ports) {
+            if !lane.tls_done && wants_hello(switches, wanted, seen) {
                 look_for_hello(switches, seen, lane, stream, segments, tell);
             }
-            let requests = wanted.has(Interest::HTTP_REQUEST) && seen.from_opener();
-            if requests && !lane.http_done && seen.server_port_in(&switches.http.ports) {
+            if !lane.http_done && switches.http.joined && wants_request(switches, wanted, seen) {
                 look_for_requests(switches, lane, stream, tell);
             }
         }
@@ -297,8 +309,10 @@ impl Inspection {
         if wanted.has(Interest::DNS_QUERY) && switches.dns.tcp && seen.server_port_in(&switches.dns.ports) {
             return false;
         }
-        let hellos = seen.server_port_in(&switches.tls.ports);
-        let requests = wanted.has(Interest::HTTP_REQUEST) && seen.server_port_in(&switches.http.ports);
+        let hellos = switches.tls.enabled && seen.server_port_in(&switches.tls.ports);
+        let requests = switches.http.enabled
+            && wanted.has(Interest::HTTP_REQUEST)
+            && seen.server_port_in(&switches.http.ports);
         [Direction::Up, Direction::Down].into_iter().all(|direction| {
             let (lane, opener) = (self.lanes.of(direction), direction == seen.opened_by);
             let wants = wanted.has(Interest::CLIENT_HELLO_EITHER_SIDE)
@@ -309,9 +323,19 @@ impl Inspection {
 }
 
 /// Whether a hello of this way is wanted.
-fn wants_hello(wanted: Interest, seen: &Seen<'_>) -> bool {
-    wanted.has(Interest::CLIENT_HELLO_EITHER_SIDE)
-        || (wanted.has(Interest::CLIENT_HELLO) && seen.from_opener())
+fn wants_hello(switches: &Switches, wanted: Interest, seen: &Seen<'_>) -> bool {
+    let either = wanted.has(Interest::CLIENT_HELLO_EITHER_SIDE);
+    switches.tls.enabled
+        && (either || (wanted.has(Interest::CLIENT_HELLO) && seen.from_opener()))
+        && seen.server_port_in(&switches.tls.ports)
+}
+
+/// Whether a request of this way is wanted.
+fn wants_request(switches: &Switches, wanted: Interest, seen: &Seen<'_>) -> bool {
+    switches.http.enabled
+        && wanted.has(Interest::HTTP_REQUEST)
+        && seen.from_opener()
+        && seen.server_port_in(&switches.http.ports)
 }
 
 fn look_for_hello(
@@ -322,6 +346,10 @@ fn look_for_hello(
     segments: u32,
     tell: Tell<'_>,
 ) {
+    if lane.data_packets == 1 && (stream.len() as u64) < u64::from(switches.tls.first_segment_min) {
+        lane.tls_done = true;
+        return;
+    }
     let Some(rest) = stream.get(lane.tls_base as usize..) else { return };
     match tls::read(rest, segments, lane.tls_base, switches, seen.direction, tell) {
         tls::Found::NeedMore => {}

@@ -41,6 +41,9 @@ pub(super) fn read(
     if blind.is_some_and(|least| hello.padding().is_some_and(|len| len >= least as usize)) {
         return Found::Not;
     }
+    if switches.tls.strict && repeats_an_extension(&hello) {
+        return Found::Not;
+    }
     let name = match hello.server_name() {
         Some(name) => switches.normalise(name),
         None if joined.whole => String::new(),
@@ -61,6 +64,12 @@ pub(super) fn read(
         offset,
     }));
     Found::Hello
+}
+
+fn repeats_an_extension(hello: &ClientHello<'_>) -> bool {
+    let mut kinds: Vec<u16> = hello.extensions().map(|extension| extension.kind).collect();
+    kinds.sort_unstable();
+    kinds.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 /// A ClientHello out of its records, whole or as far as the switches let it be read.
@@ -88,6 +97,9 @@ fn join<'a>(stream: &'a [u8], segments: u32, switches: &Switches) -> Result<Join
             message.to_mut().extend_from_slice(record.body);
         }
         if message.first().is_some_and(|kind| *kind != code::handshake::CLIENT_HELLO) {
+            return Err(Found::Not);
+        }
+        if count == 1 && record.is_complete() && switches.tls.whole_handshake_header && message.len() < 4 {
             return Err(Found::Not);
         }
         if let Some(whole) = take_whole(&mut message) {
