@@ -270,6 +270,12 @@ impl Reader<'_> {
     }
 
     fn model(&mut self, model: &Word, draft: &mut Draft) {
+        draft.in_model = true;
+        self.model_file(model, draft);
+        draft.in_model = false;
+    }
+
+    fn model_file(&mut self, model: &Word, draft: &mut Draft) {
         if model.text.ends_with(".toml") {
             self.document(&model.text, model.place, draft);
             return;

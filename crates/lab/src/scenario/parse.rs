@@ -1,7 +1,7 @@
 //! From TOML tables to the scenario's structures.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use okno_wire::Instant;
 
@@ -25,6 +25,9 @@ pub(crate) struct Draft {
     pub networks: Vec<Word>,
     pub regions: Vec<Word>,
     pub profiles: Vec<(Word, Place)>,
+    /// whether the file at hand is a national model
+    pub in_model: bool,
+    model_lists: BTreeSet<String>,
     title: String,
     shows: String,
     sources: Vec<String>,
@@ -81,7 +84,12 @@ impl Draft {
         }
         if let Some(lists) = root.table("lists") {
             for (name, entries) in lists.lists(1_000, MAX_ENTRIES) {
-                if self.lists.insert(name.text.clone(), entries).is_some() {
+                let known = self.lists.insert(name.text.clone(), entries).is_some();
+                // a model's list may be replaced, once; the lists of one scenario may not repeat each other
+                let of_model = self.model_lists.remove(&name.text);
+                if self.in_model {
+                    self.model_lists.insert(name.text);
+                } else if known && !of_model {
                     report.add(
                         name.place,
                         format!("list `{}` exists already", name.text),

@@ -178,7 +178,7 @@ fn includes_stay_inside_and_do_not_turn_in_circles() {
 
     let good = files(&with("more.toml"), "[lists]\nmore = [\"example.org\"]\n");
     let scenario = read(&good).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(scenario.lists.len(), 2);
+    assert!(scenario.lists.contains_key("more") && scenario.lists.contains_key("blocked"));
     assert_eq!(scenario.files, ["dir/scenario.toml", "<model russia>", "dir/more.toml"]);
 
     let circle = files(&with("more.toml"), "include = [\"scenario.toml\"]\n");
