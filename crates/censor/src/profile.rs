@@ -6,6 +6,7 @@
 //! resolved in one order, always the same: parent, own rules, variant, date, network, `--set`.
 
 mod builtin;
+mod engine;
 mod error;
 mod param;
 mod read;
@@ -37,8 +38,10 @@ pub struct Profile {
     pub country: Country,
     /// days in which it holds
     pub period: Period,
-    /// shared machinery's switches, by the names of [`crate::Switches`], each with its source
+    /// shared machinery's switches by their paths in [`crate::Switches`], `tcp.reassembly`, each with its source
     pub switches: BTreeMap<String, Param>,
+    /// where its box stands and how it is built, for a world's layout; no rule reads it
+    pub device: BTreeMap<String, Param>,
     /// what it does, in the order in which rules are asked
     pub rules: Vec<Rule>,
     /// named choices over it, e.g. the modes of a whitelist
@@ -154,3 +157,6 @@ impl Profile {
         self.rules.iter().filter(|rule| !rule.off)
     }
 }
+
+#[cfg(test)]
+mod tests;

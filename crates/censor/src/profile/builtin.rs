@@ -29,7 +29,7 @@ pub const BUILTIN: &[(&str, &str)] = &[
 
 const SHARED: &str = include_str!("../../profiles/shared.toml");
 
-struct Shared {
+pub(super) struct Shared {
     sources: BTreeMap<String, String>,
     lists: Lists,
 }
@@ -38,7 +38,7 @@ static SHARED_READ: LazyLock<Shared> = LazyLock::new(|| {
     read_shared().unwrap_or_else(|error| unreachable!("a test reads the shared lists: {error}"))
 });
 
-fn read_shared() -> Result<Shared, ProfileError> {
+pub(super) fn read_shared() -> Result<Shared, ProfileError> {
     let source = Source::new("profiles/shared.toml", SHARED);
     let table = source.parse(SHARED)?;
     let root = source.root(&table);

@@ -238,7 +238,12 @@ impl Param {
             return Ok(());
         }
         let value = Value::from_words(words);
+        let offered = || {
+            let values = self.alternatives.iter().map(|alternative| &alternative.value).chain([&self.value]);
+            self.alternatives.is_empty() || values.into_iter().any(|value| value.to_string() == words)
+        };
         let fits = match (&self.value, &value) {
+            (Value::Text(_), _) if !offered() => false,
             (Value::Flag(_), Value::Flag(_)) | (Value::Text(_), _) | (Value::Texts(_), _) => true,
             (Value::Flag(_), _) => false,
             (_, Value::Number(_) | Value::Range(..)) => true,

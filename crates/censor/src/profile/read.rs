@@ -416,9 +416,9 @@ pub(crate) fn sources(root: &Node<'_>) -> Result<BTreeMap<String, String>, Profi
 
 /// A whole profile.
 pub(super) fn profile(file: &str, text: &str) -> Result<Profile, ProfileError> {
-    const OWN: [&str; 13] = [
-        "name", "title", "summary", "country", "from", "until", "extends", "without", "sources", "switches",
-        "lists", "rule", "variants",
+    const OWN: [&str; 14] = [
+        "device", "name", "title", "summary", "country", "from", "until", "extends", "without", "sources",
+        "switches", "lists", "rule", "variants",
     ];
     let source = Source::new(file, text);
     let table = source.parse(text)?;
@@ -433,6 +433,7 @@ pub(super) fn profile(file: &str, text: &str) -> Result<Profile, ProfileError> {
             country: Country::UNKNOWN,
             period: Period::default(),
             switches: BTreeMap::new(),
+            device: BTreeMap::new(),
             rules: Vec::new(),
             variants: BTreeMap::new(),
             sources: builtin::sources().clone(),
@@ -450,7 +451,8 @@ pub(super) fn profile(file: &str, text: &str) -> Result<Profile, ProfileError> {
     profile.lists.take_over(lists(&root)?);
     let own = params(&root, "switches", &profile.sources)?;
     profile.switches.extend(own);
-    profile.variants.extend(variants(&root)?);
+    let own = params(&root, "device", &profile.sources)?;
+    profile.device.extend(own);
     for id in root.texts("without")? {
         if profile.rule(id).is_none() {
             let known: Vec<&str> = profile.rules.iter().map(|rule| rule.id.as_str()).collect();
@@ -461,6 +463,8 @@ pub(super) fn profile(file: &str, text: &str) -> Result<Profile, ProfileError> {
         profile.rules.retain(|rule| rule.id != id);
     }
     own_rules(&root, &mut profile)?;
+    super::select::drop_stale_variants(&mut profile);
+    profile.variants.extend(variants(&root)?);
     super::select::check(&profile, file)?;
     Ok(profile)
 }

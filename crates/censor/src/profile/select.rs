@@ -141,6 +141,16 @@ impl Profile {
     }
 }
 
+/// Leaves out a parent's variants that speak of rules or alternatives which the child no longer has.
+pub(super) fn drop_stale_variants(profile: &mut Profile) {
+    let names: Vec<String> = profile.variants.keys().cloned().collect();
+    for name in names {
+        if profile.clone().apply_variant(&name).is_err() {
+            profile.variants.remove(&name);
+        }
+    }
+}
+
 /// Holds lists and variants against the rest of the profile.
 pub(super) fn check(profile: &Profile, file: &str) -> Result<(), ProfileError> {
     let shared: &Lists = super::builtin::lists();
