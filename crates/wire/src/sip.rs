@@ -156,15 +156,15 @@ fn line(bytes: &[u8], at: usize) -> Option<(&str, usize)> {
     Some((text.trim_end_matches('\r'), at + end + 1))
 }
 
-/// A line; the last may be cut.
+/// A line; the last may be cut, and one that is no text reads as `-`.
 fn line_of(bytes: &[u8], at: usize) -> Option<(&str, usize)> {
     if at >= bytes.len() {
         return None;
     }
     line(bytes, at).or_else(|| {
         let rest = &bytes[at..];
-        let cut = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end);
-        Some((core::str::from_utf8(&rest[..cut]).unwrap_or("-"), at + cut + 1))
+        let cut = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        Some((core::str::from_utf8(&rest[..cut]).unwrap_or("-"), (at + cut + 1).min(bytes.len())))
     })
 }
 
