@@ -201,7 +201,8 @@ fn noise_in_the_form_of_der_is_read_or_refused() {
 
 #[test]
 fn the_corpora_of_the_fuzzers_are_read_or_refused() {
-    let walks: [(&str, fn(&[u8])); 5] = [
+    type Walk = fn(&[u8]);
+    let walks: [(&str, Walk); 5] = [
         ("wire_tls", walk::tls),
         ("wire_quic", walk::quic),
         ("wire_dns", walk::dns),

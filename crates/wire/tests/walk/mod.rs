@@ -85,7 +85,7 @@ fn message(bytes: &[u8]) {
 fn server(bytes: &[u8]) {
     match ServerHello::parse(bytes) {
         Ok(hello) => {
-            drop((hello.version(), hello.alpn(), hello.is_retry_request(), hello.extensions().count()))
+            let _ = (hello.version(), hello.alpn(), hello.is_retry_request(), hello.extensions().count());
         }
         Err(malformed) => inside(bytes, &malformed),
     }
