@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod capture;
+pub mod clients;
 pub mod evasion;
 pub mod fidelity;
 mod host;
@@ -15,6 +16,8 @@ pub mod quic;
 pub mod replay;
 pub mod run;
 pub mod scenario;
+pub mod services;
+pub mod stream;
 pub mod summary;
 pub mod tap;
 pub mod tls;
