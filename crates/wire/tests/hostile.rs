@@ -71,7 +71,7 @@ fn hellos() -> Vec<tls::ClientHelloRepr> {
     vec![
         tls::preset::chrome(1, Some("www.example.org"), true),
         tls::preset::firefox(2, Some("example.org"), false),
-        tls::preset::telegram(3, "example.com"),
+        tls::preset::telegram_short(3, "example.com"),
         tls::preset::curl(4, Some("example.net")).padded_to(700),
     ]
 }

@@ -94,6 +94,8 @@ pub fn chrome(seed: u64, name: Option<&str>, post_quantum: bool) -> ClientHelloR
 }
 
 /// Firefox 135 and later over TCP: no GREASE but in ECH, two or three key shares, delegated credentials.
+///
+/// JA4 `t13d1717h2_5b57614c22b0_3cbfd9057e0d` with a name.
 pub fn firefox(seed: u64, name: Option<&str>, post_quantum: bool) -> ClientHelloRepr {
     let mut groups = vec![group::X25519, group::SECP256R1, group::SECP384R1, group::SECP521R1, 256, 257];
     let mut shares = vec![
@@ -116,6 +118,7 @@ pub fn firefox(seed: u64, name: Option<&str>, post_quantum: bool) -> ClientHello
         (ext::RENEGOTIATION_INFO, vec![0]),
         extension::supported_groups(&groups),
         extension::point_formats(),
+        (ext::SESSION_TICKET, Vec::new()),
         extension::alpn(&["h2", "http/1.1"]),
         (ext::STATUS_REQUEST, vec![1, 0, 0, 0, 0]),
         (ext::DELEGATED_CREDENTIALS, vec![0, 8, 4, 3, 5, 3, 6, 3, 2, 3]),
@@ -136,15 +139,23 @@ pub fn firefox(seed: u64, name: Option<&str>, post_quantum: bool) -> ClientHello
 }
 
 /// Telegram's camouflage of spring 2026: a Chrome-like hello whose encrypted-hello extension bears the old
-/// number 0xfe02 and a random part of 20 bytes instead of 32, by which it was told apart from Chrome until
-/// clients were corrected.
+/// number 0xfe02 and announces a key of 32 bytes, of which 20 are there
+/// (https://github.com/telegramdesktop/tdesktop/pull/30513). Clients that were corrected (Telegram Desktop
+/// 6.7.3) have the JA4 of [`chrome`].
 pub fn telegram(seed: u64, name: &str) -> ClientHelloRepr {
-    let mut repr = chrome(seed, Some(name), true);
-    let (_, body) = extension::ech_outer(
-        random_bytes(seed, "ech id", 1)[0],
-        &random_bytes(seed, "ech enc", 20),
-        &random_bytes(seed, "ech payload", 144),
-    );
+    old_draft(seed, chrome(seed, Some(name), true))
+}
+
+/// The same without a post-quantum key, padded to 517 bytes of stream, as clients sent it that were seen cut
+/// after 408 bytes (https://github.com/telegramdesktop/tdesktop/issues/30734).
+pub fn telegram_short(seed: u64, name: &str) -> ClientHelloRepr {
+    old_draft(seed, chrome(seed, Some(name), false)).padded_to(512)
+}
+
+fn old_draft(seed: u64, mut repr: ClientHelloRepr) -> ClientHelloRepr {
+    let mut body = vec![0, 0, 1, 0, 1, random_bytes(seed, "ech id", 1)[0], 0, 32];
+    body.extend(random_bytes(seed, "ech enc", 20));
+    body.extend(super::emit::vector(2, &random_bytes(seed, "ech payload", 144)));
     for entry in repr.extensions.iter_mut().flatten() {
         if entry.0 == ext::ECH {
             *entry = (ext::ECH_DRAFT_08, body.clone());

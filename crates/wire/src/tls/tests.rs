@@ -10,6 +10,7 @@ fn samples() -> Vec<ClientHelloRepr> {
         preset::chrome(3, None, true),
         preset::firefox(4, Some("example.org"), true),
         preset::telegram(5, "example.com"),
+        preset::telegram_short(6, "example.com"),
         preset::curl(6, Some("example.net")),
         preset::quic(7, Some("example.net"), &[1; 8], true),
     ]
@@ -35,7 +36,12 @@ fn the_presets_have_the_fingerprints_of_their_clients() {
     assert_eq!(print(preset::chrome(1, Some("a.org"), false)), "t13d1516h2_8daaf6152771_d8a2da3f94cd");
     assert_eq!(print(preset::chrome(1, Some("a.org"), true)), "t13d1516h2_8daaf6152771_d8a2da3f94cd");
     assert!(print(preset::curl(1, Some("a.org"))).starts_with("t13d3110h2_e8f1e7e78f70_"));
+    for post_quantum in [false, true] {
+        let firefox = print(preset::firefox(1, Some("a.org"), post_quantum));
+        assert_eq!(firefox, "t13d1717h2_5b57614c22b0_3cbfd9057e0d");
+    }
     assert_ne!(print(preset::telegram(1, "a.org")), print(preset::chrome(1, Some("a.org"), true)));
+    assert_eq!(preset::telegram_short(1, "a.org").emit_record().len(), 517);
 }
 
 #[test]
