@@ -99,6 +99,12 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether both are of one kind, whatever their numbers: a rule has at most one of each kind at work on
+    /// a flow in each scope.
+    pub fn is_like(&self, other: &Self) -> bool {
+        core::mem::discriminant(self) == core::mem::discriminant(other)
+    }
+
     /// Silence both ways from the next packet on.
     pub const DROP: Self = Self::Drop { ways: Ways::Both, after: 0, pass_ppm: 0, data_only: false };
     /// Silence of the subscriber's packets.

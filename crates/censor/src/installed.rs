@@ -7,7 +7,7 @@ use okno_wire::{Endpoint, FlowKey, Instant};
 use crate::action::{Action, Rate, Refresh, Scope};
 use crate::bucket::Bucket;
 use crate::chance;
-use crate::middlebox::Direction;
+use crate::middlebox::{Direction, Evidence};
 use crate::technique::PerWay;
 
 /// An action on a flow.
@@ -28,6 +28,8 @@ pub(crate) struct Installed {
     pub told: bool,
     /// it came from an earlier flow or another one
     pub inherited: bool,
+    /// what is told when it first takes a packet, where the decision alone is no deed yet
+    pub evidence: Option<Box<Evidence>>,
 }
 
 /// What an action does with a packet.

@@ -52,6 +52,8 @@ impl ResidualKey {
 /// One block or ban.
 #[derive(Clone, Debug)]
 pub(crate) struct Residual {
+    /// told by the store; 0 before
+    pub id: u64,
     /// index of the technique
     pub rule: u16,
     pub action: Action,
@@ -67,7 +69,7 @@ pub(crate) struct Residual {
 #[derive(Debug)]
 pub(crate) struct Residuals {
     entries: HashMap<ResidualKey, Vec<Residual>, Xxh3Builder>,
-    ends: BTreeMap<(Instant, u64), (ResidualKey, u16)>,
+    ends: BTreeMap<(Instant, u64), (ResidualKey, u64)>,
     count: usize,
     per_scope: [usize; SCOPES.len()],
     next_end: Instant,
@@ -107,10 +109,9 @@ impl Residuals {
 
     /// Adds an entry, or lets the rule's entry under this key begin anew when it is refreshed by triggers.
     /// True when the entry is new.
-    pub fn add(&mut self, key: ResidualKey, entry: Residual) -> bool {
-        if let Some(known) =
-            self.entries.get_mut(&key).and_then(|list| list.iter_mut().find(|known| known.rule == entry.rule))
-        {
+    pub fn add(&mut self, key: ResidualKey, mut entry: Residual) -> bool {
+        let same = |known: &&mut Residual| known.rule == entry.rule && known.action.is_like(&entry.action);
+        if let Some(known) = self.entries.get_mut(&key).and_then(|list| list.iter_mut().find(same)) {
             if known.refresh == Refresh::Trigger {
                 known.until = known.until.max(entry.until);
             }
@@ -120,7 +121,8 @@ impl Residuals {
             self.evict();
         }
         self.serial += 1;
-        self.ends.insert((entry.until, self.serial), (key, entry.rule));
+        entry.id = self.serial;
+        self.ends.insert((entry.until, self.serial), (key, entry.id));
         self.next_end = self.next_end.min(entry.until);
         self.count += 1;
         self.count_scope(key.scope, 1);
@@ -131,16 +133,17 @@ impl Residuals {
         true
     }
 
-    /// Moves the end of a rule's entry.
+    /// Moves the end of a rule's entries.
     pub fn extend(&mut self, key: &ResidualKey, rule: u16, until: Instant) {
-        if let Some(entry) = self.find_mut(key, rule) {
+        let list = self.entries.get_mut(key).into_iter().flatten();
+        for entry in list.filter(|entry| entry.rule == rule) {
             entry.until = entry.until.max(until);
         }
     }
 
-    /// The end of a rule's entry, when there is one.
+    /// The end of a rule's entries, when there are any.
     pub fn until(&self, key: &ResidualKey, rule: u16) -> Option<Instant> {
-        self.entries.get(key)?.iter().find(|entry| entry.rule == rule).map(|entry| entry.until)
+        self.entries.get(key)?.iter().filter(|entry| entry.rule == rule).map(|entry| entry.until).max()
     }
 
     /// All entries that a flow falls under, widest scope last.
@@ -164,17 +167,18 @@ impl Residuals {
     /// Takes out what has ended by `now`, in the order of the ends.
     pub fn expire(&mut self, now: Instant, mut ended: impl FnMut(&Residual)) {
         while now >= self.next_end {
-            let Some(((end, _), (key, rule))) = self.ends.pop_first() else {
+            let Some(((end, _), (key, id))) = self.ends.pop_first() else {
                 self.next_end = Instant::MAX;
                 return;
             };
-            match self.until(&key, rule) {
+            let list = self.entries.get(&key).into_iter().flatten();
+            match list.filter(|entry| entry.id == id).map(|entry| entry.until).next() {
                 Some(until) if until > end => {
                     self.serial += 1;
-                    self.ends.insert((until, self.serial), (key, rule));
+                    self.ends.insert((until, self.serial), (key, id));
                 }
                 Some(_) => {
-                    if let Some(entry) = self.remove(&key, rule) {
+                    if let Some(entry) = self.remove(&key, id) {
                         ended(&entry);
                     }
                 }
@@ -184,26 +188,28 @@ impl Residuals {
         }
     }
 
-    /// Forgets all entries of rules for which `gone` holds.
+    /// Forgets the entries of rules for which `keep` does not hold.
     pub fn retain(&mut self, keep: impl Fn(u16) -> bool) {
-        let doomed: Vec<_> =
-            self.ends.iter().filter(|(_, (_, rule))| !keep(*rule)).map(|(end, at)| (*end, *at)).collect();
-        for (end, (key, rule)) in doomed {
-            self.ends.remove(&end);
-            self.remove(&key, rule);
+        let all: Vec<_> = self.ends.iter().map(|(end, at)| (*end, *at)).collect();
+        for (end, (key, id)) in all {
+            let list = self.entries.get(&key).into_iter().flatten();
+            if list.filter(|entry| entry.id == id).any(|entry| !keep(entry.rule)) {
+                self.ends.remove(&end);
+                self.remove(&key, id);
+            }
         }
     }
 
     fn evict(&mut self) {
-        if let Some((_, (key, rule))) = self.ends.pop_first() {
-            self.remove(&key, rule);
+        if let Some((_, (key, id))) = self.ends.pop_first() {
+            self.remove(&key, id);
             self.evicted += 1;
         }
     }
 
-    fn remove(&mut self, key: &ResidualKey, rule: u16) -> Option<Residual> {
+    fn remove(&mut self, key: &ResidualKey, id: u64) -> Option<Residual> {
         let list = self.entries.get_mut(key)?;
-        let at = list.iter().position(|entry| entry.rule == rule)?;
+        let at = list.iter().position(|entry| entry.id == id)?;
         let entry = list.remove(at);
         if list.is_empty() {
             self.entries.remove(key);
@@ -211,10 +217,6 @@ impl Residuals {
         self.count -= 1;
         self.count_scope(key.scope, -1);
         Some(entry)
-    }
-
-    fn find_mut(&mut self, key: &ResidualKey, rule: u16) -> Option<&mut Residual> {
-        self.entries.get_mut(key)?.iter_mut().find(|entry| entry.rule == rule)
     }
 
     fn count_scope(&mut self, scope: Scope, change: isize) {
@@ -234,6 +236,7 @@ mod tests {
 
     fn entry(rule: u16, until: u64, refresh: Refresh) -> Residual {
         Residual {
+            id: 0,
             rule,
             action: Action::DROP,
             from: Instant::ZERO,

@@ -192,7 +192,10 @@ impl Engine {
         }
         for (scope, entry) in self.residuals.matching(flow.inside(), flow.outside(), flow.key.protocol) {
             let hot = flow.hot.get_or_insert_default();
-            let known = hot.installed.iter().any(|known| known.rule == entry.rule && known.scope == scope);
+            let same = |known: &Installed| {
+                known.rule == entry.rule && known.scope == scope && known.action.is_like(&entry.action)
+            };
+            let known = hot.installed.iter().any(same);
             if now < entry.until && !known {
                 hot.installed.push(Installed {
                     rule: entry.rule,
@@ -206,6 +209,7 @@ impl Engine {
                     buckets: PerWay::default(),
                     told: false,
                     inherited: entry.origin != flow.key,
+                    evidence: None,
                 });
             }
         }
@@ -266,9 +270,10 @@ impl Engine {
         let (inside, outside, protocol) = (flow.inside(), flow.outside(), flow.key.protocol);
         let key = flow.key;
         let hot = flow.hot.get_or_insert_default();
-        let standing =
-            hot.installed.iter_mut().find(|known| known.rule == rule && known.scope == decision.scope);
-        if let Some(known) = standing {
+        let same = |known: &&mut Installed| {
+            known.rule == rule && known.scope == decision.scope && known.action.is_like(&decision.action)
+        };
+        if let Some(known) = hot.installed.iter_mut().find(same) {
             if known.refresh == Refresh::Trigger {
                 known.until = known.until.max(until);
                 let end = known.until;
@@ -277,9 +282,12 @@ impl Engine {
             return None;
         }
         let place = hot.installed.len();
+        // A budget does nothing until it is spent: only then it has triggered.
+        let dormant = matches!(decision.action, Action::Budget { .. });
         if decision.action != Action::Nothing {
             if decision.scope != Scope::Flow {
                 let residual = Residual {
+                    id: 0,
                     rule,
                     action: decision.action.clone(),
                     from,
@@ -302,10 +310,13 @@ impl Engine {
                 buckets: PerWay::default(),
                 told: false,
                 inherited: false,
+                evidence: dormant.then(|| Box::new(decision.evidence.clone())),
             });
         }
-        self.stats.triggered += 1;
-        self.tell_deed(at, now, direction, rule, ActKind::Triggered, decision.evidence, context);
+        if !dormant {
+            self.stats.triggered += 1;
+            self.tell_deed(at, now, direction, rule, ActKind::Triggered, decision.evidence, context);
+        }
         Some(place)
     }
 
@@ -351,15 +362,16 @@ impl Engine {
                 }
             }
             if deal != Deal::Pass && outcome.is_none() {
-                outcome = Some((
-                    deal,
-                    installed.rule,
-                    !core::mem::replace(&mut installed.told, true),
-                    installed.inherited,
-                ));
+                let first = !core::mem::replace(&mut installed.told, true);
+                let slept = installed.evidence.take();
+                outcome = Some((deal, installed.rule, first, installed.inherited, slept));
             }
         }
-        let Some((deal, rule, first, inherited)) = outcome else { return Verdict::Pass };
+        let Some((deal, rule, first, inherited, slept)) = outcome else { return Verdict::Pass };
+        if let Some(evidence) = slept {
+            self.stats.triggered += 1;
+            self.tell_deed(at, now, direction, rule, ActKind::Triggered, *evidence, context);
+        }
         let (verdict, kind) = self.carry_out(deal, now, direction, packet, outside);
         if first {
             let detail = if inherited { "still in force from another flow" } else { "" };

@@ -226,6 +226,11 @@ impl Engine {
         let before = inspection.memory();
         let progress = self.inspect(at, &mut inspection, wanted, &seen);
         let finished = progress == Progress::Finished;
+        if self.stream_bytes > self.switches.limits.stream_bytes {
+            let (freed, flows) = self.table.relieve(now);
+            self.account(freed, 0);
+            self.stats.streams_evicted += flows;
+        }
         let full = self.stream_bytes > self.switches.limits.stream_bytes;
         self.stats.streams_evicted += u64::from(full && !finished);
         let finished = finished || full;
