@@ -86,6 +86,11 @@ impl Recogniser {
         self.told
     }
 
+    /// Bytes held beside the classifier itself, for a tracker that counts its memory.
+    pub fn held_bytes(&self) -> usize {
+        self.datagrams.held_bytes()
+    }
+
     /// Looks at a TCP connection after its contiguous bytes grew. `Some` when there is news: the protocol,
     /// or more about it. A later answer replaces an earlier one.
     pub fn stream(&mut self, stream: &Stream<'_>) -> Option<Recognition> {

@@ -22,6 +22,15 @@ pub(super) struct State {
     watch: Option<Box<Watch>>,
 }
 
+impl State {
+    /// Bytes on the heap.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.watch
+            .as_ref()
+            .map_or(0, |watch| size_of::<Watch>() + watch.quic.held_bytes() + watch.dtls.held_bytes())
+    }
+}
+
 /// The last message of each kind that proves something only together with the next; by side.
 #[derive(Debug, Default)]
 struct Watch {
@@ -87,10 +96,10 @@ fn first(state: &mut State, side: Side, payload: &[u8], ports: Ports) -> News {
     if let Some(news) = by_name(payload, ports) {
         return news;
     }
-    if ports.has(ike::NAT_PORT) {
-        if let Some(news) = natted(state, side, payload) {
-            return news;
-        }
+    if ports.has(ike::NAT_PORT)
+        && let Some(news) = natted(state, side, payload)
+    {
+        return news;
     }
     let news = match byte {
         0x00..=0x03 => stun_first(payload, ports).or_else(|| wireguard_first(state, side, payload)),

@@ -19,7 +19,8 @@ pub(super) fn dns(payload: &[u8], ports: Ports) -> Option<Recognition> {
         return None;
     }
     let message = dns::MessageView::parse(payload).ok()?;
-    if !message.is_plausible() && !(ports.has(53) && is_rare(&message)) {
+    let may_be = message.is_plausible() || (ports.has(53) && is_rare(&message));
+    if !may_be {
         return None;
     }
     let question = message.question();
@@ -100,6 +101,11 @@ pub(super) struct Dtls {
 const PATIENCE: u8 = 12;
 
 impl Dtls {
+    /// Bytes of what is being joined.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.assembler.as_ref().map_or(0, |assembler| size_of::<dtls::Assembler>() + assembler.held_bytes())
+    }
+
     /// Takes a datagram; `first` when DTLS was not told yet.
     pub(super) fn take(&mut self, payload: &[u8], first: bool) -> Option<News> {
         if !dtls::looks_like_dtls(payload) {

@@ -52,6 +52,11 @@ pub(super) fn may_be(payload: &[u8]) -> bool {
 }
 
 impl Flow {
+    /// Bytes of what is being joined.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.assembler.as_ref().map_or(0, |assembler| size_of::<CryptoAssembler>() + assembler.held_bytes())
+    }
+
     /// Takes a datagram: the protocol is told at once, its name when the hello is whole.
     pub(super) fn take(&mut self, side: Side, payload: &[u8]) -> Option<News> {
         if side == Side::Responder {

@@ -120,10 +120,10 @@ fn first(state: &mut State, stream: &Stream<'_>) -> News {
 /// Told without a name: the rest of a hello or head may bring it.
 fn nameless(stream: &Stream<'_>, looks: u8) -> News {
     for format in [tls_head, http_head] {
-        if let Ok(Some(recognition)) = format(stream) {
-            if !recognition.name.is_empty() || !recognition.fingerprint.is_empty() {
-                return News::done(recognition);
-            }
+        if let Ok(Some(recognition)) = format(stream)
+            && (!recognition.name.is_empty() || !recognition.fingerprint.is_empty())
+        {
+            return News::done(recognition);
         }
     }
     if looks >= NAMELESS { News::Final(None) } else { News::Nothing }
@@ -263,11 +263,11 @@ fn after_hello(stream: &Stream<'_>) -> News {
     for message in tls::messages(&joined).filter(tls::Message::is_complete) {
         let Ok(mut list) = tls::Certificates::parse(message.bytes) else { continue };
         whole = true;
-        let names = list.next().and_then(|leaf| named::certificate(leaf));
-        if let Some((subject, issuer)) = names {
-            if tor::is_tor_certificate(&subject, &issuer) {
-                return told_tor(stream, Certainty::Parsed);
-            }
+        let names = list.next().and_then(named::certificate);
+        if let Some((subject, issuer)) = names
+            && tor::is_tor_certificate(&subject, &issuer)
+        {
+            return told_tor(stream, Certainty::Parsed);
         }
     }
     let hello = tls::messages(&joined).next().filter(tls::Message::is_complete);
@@ -478,7 +478,11 @@ fn random(state: &mut State, stream: &Stream<'_>) -> Answer {
     if state.burst == 0 {
         return Err(More);
     }
-    if usize::from(state.burst) < FIRST_BURST || state.framed || !looks(sent) {
+    // What a box judges is the first burst, not all that follows.
+    if usize::from(state.burst) < FIRST_BURST
+        || state.framed
+        || !looks(&sent[..sent.len().min(state.burst.into())])
+    {
         return Ok(None);
     }
     match reply.len() {
