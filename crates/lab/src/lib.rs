@@ -4,8 +4,8 @@
 //! outlives a run. The same scenario and seed give the same bytes.
 
 pub mod accept;
+pub mod audit;
 pub mod capture;
-pub mod clients;
 pub mod evasion;
 pub mod fidelity;
 mod host;
@@ -16,8 +16,6 @@ pub mod quic;
 pub mod replay;
 pub mod run;
 pub mod scenario;
-pub mod services;
-pub mod stream;
 pub mod summary;
 pub mod tap;
 pub mod tls;

@@ -57,6 +57,8 @@ pub(super) struct Working {
     /// low and high end
     pub(super) sides: [Prefix; 2],
     pub(super) looks: u16,
+    /// the classifier is done; the bytes are kept for whoever asked for them
+    pub(super) told: bool,
 }
 
 /// Which timeout counts.

@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 
 use okno_censor::{Act, Context, Direction, Effects, Middlebox, Verdict};
-use okno_wire::packet::flag;
+use okno_wire::packet::{flag, number};
 use okno_wire::recognise::{Ports, Side, Stream};
 use okno_wire::{FlowKey, Instant, PacketView, Protocol, Transport};
 
@@ -57,11 +57,13 @@ pub struct Options {
     pub seed: u64,
     /// flows that may be open at once; the one that was silent longest goes when there are more
     pub most_flows: usize,
+    /// hand out the first bytes of each TCP connection, [`FlowRow::streams`]
+    pub keep_streams: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { subscribers: Vec::new(), seed: 1, most_flows: 150_000 }
+        Self { subscribers: Vec::new(), seed: 1, most_flows: 150_000, keep_streams: false }
     }
 }
 
@@ -315,7 +317,7 @@ impl<B: Middlebox, F: FnMut() -> B> Replay<B, F> {
             return;
         }
         let done = look(flow, &mut self.held, from_high, view);
-        if done || self.held > HELD_MOST {
+        if (done && !self.options.keep_streams) || self.held > HELD_MOST {
             if let Some(working) = flow.working.take() {
                 self.held -= working.held().min(self.held);
             }
@@ -411,6 +413,11 @@ impl<B: Middlebox, F: FnMut() -> B> Replay<B, F> {
         if let Some(working) = &flow.working {
             self.held -= working.held().min(self.held);
         }
+        let keep = self.options.keep_streams && flow.key.protocol == number::TCP;
+        let streams = flow.working.filter(|_| keep).map(|working| {
+            let [low, high] = working.sides.map(Prefix::into_bytes);
+            if flow.initiator_is_high { [high, low] } else { [low, high] }
+        });
         let recognition = flow.recognition.map(|recognition| *recognition);
         let protocol = recognition.as_ref().map_or("", |recognition| recognition.protocol.as_str());
         let tally = self.summary.protocols.entry(protocol).or_default();
@@ -436,6 +443,7 @@ impl<B: Middlebox, F: FnMut() -> B> Replay<B, F> {
             deeds: flow.deeds,
             dropped: flow.dropped,
             forged: flow.forged,
+            streams,
         });
     }
 }
@@ -449,6 +457,9 @@ impl Working {
 /// One look of the classifier; whether it was the last.
 fn look(flow: &mut Flow, held: &mut usize, from_high: bool, view: &PacketView<'_>) -> bool {
     let Some(working) = flow.working.as_deref_mut() else { return true };
+    if working.told && view.tcp().is_none() {
+        return true;
+    }
     let (low, high) = (flow.key.low.port, flow.key.high.port);
     let ports = if flow.initiator_is_high {
         Ports { initiator: high, responder: low }
@@ -461,8 +472,8 @@ fn look(flow: &mut Flow, held: &mut usize, from_high: bool, view: &PacketView<'_
             let before = working.held();
             let grew = working.sides[usize::from(from_high)].push(&tcp);
             *held = (*held + working.held()).saturating_sub(before);
-            if !grew {
-                return false;
+            if !grew || working.told {
+                return working.told;
             }
             let first = usize::from(flow.initiator_is_high);
             working.recogniser.stream(&Stream {
@@ -483,5 +494,8 @@ fn look(flow: &mut Flow, held: &mut usize, from_high: bool, view: &PacketView<'_
     if let Some(news) = news {
         flow.recognition = Some(Box::new(news));
     }
-    working.recogniser.is_done() || working.looks >= LOOKS_MOST || working.sides.iter().all(Prefix::is_full)
+    working.told = working.recogniser.is_done()
+        || working.looks >= LOOKS_MOST
+        || working.sides.iter().all(Prefix::is_full);
+    working.told
 }

@@ -70,6 +70,11 @@ impl Prefix {
         &self.bytes
     }
 
+    /// The bytes in order, for keeps.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Memory held, in bytes.
     pub(super) fn held(&self) -> usize {
         self.bytes.capacity() + self.waiting.iter().map(|(_, bytes)| bytes.capacity() + 32).sum::<usize>()

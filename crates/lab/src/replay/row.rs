@@ -104,6 +104,9 @@ pub struct FlowRow {
     pub dropped: u32,
     /// packets that the box would have forged
     pub forged: u32,
+    /// the first bytes of a TCP connection, of the end that opened it and of the other; only with
+    /// [`super::Options::keep_streams`], and where room was left for them
+    pub streams: Option<[Vec<u8>; 2]>,
 }
 
 impl FlowRow {
