@@ -3,6 +3,24 @@
 //!
 //! What no long header can be is refused by [`looks_like_quic`] without touching more than a few bytes, since
 //! every UDP packet passes here. Versions differ by data ([`Version`]): salt, labels, packet type bits.
+//!
+//! ```
+//! use okno_wire::quic::{CryptoAssembler, InitialRepr, Rekey, Side, Step, Version, crypto_frames};
+//! use okno_wire::tls::{ClientHello, preset};
+//!
+//! // A hello cut inside and sent in the wrong order, as Chrome does.
+//! let message = preset::quic(7, Some("quic.example.org"), &[1; 8], false).emit();
+//! let mut frames = crypto_frames(&message, &[60, 150]);
+//! frames.reverse();
+//! let initial = InitialRepr::first(Version::V1, &[9; 8], &[1; 8]);
+//! let datagram = initial.seal(Side::Client, &[9; 8], &frames, 1_200).expect("v1 has known keys");
+//!
+//! let mut assembler = CryptoAssembler::new(Rekey::AfterRetry);
+//! assert_eq!(assembler.client(&datagram), Step::Hello);
+//! let hello = ClientHello::parse(assembler.hello().expect("it is whole"))?;
+//! assert_eq!(hello.server_name(), Some("quic.example.org"));
+//! # Ok::<(), okno_wire::Malformed>(())
+//! ```
 
 mod assemble;
 mod emit;

@@ -111,11 +111,20 @@ fn alpn(value: &[u8]) -> String {
     format!("{:x}{:x}", first >> 4, last & 0xf)
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+fn push_hex(out: &mut String, byte: u8) {
+    out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+    out.push(char::from(DIGITS[usize::from(byte & 0xf)]));
+}
+
 fn list(numbers: &[u16]) -> String {
     let mut out = String::with_capacity(numbers.len() * 5);
     for (index, number) in numbers.iter().enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        let _ = write!(out, "{comma}{number:04x}");
+        if index > 0 {
+            out.push(',');
+        }
+        number.to_be_bytes().into_iter().for_each(|byte| push_hex(&mut out, byte));
     }
     out
 }
@@ -128,8 +137,7 @@ fn short_hash(text: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    let mut out = String::with_capacity(bytes.len() * 2);
+    bytes.iter().for_each(|byte| push_hex(&mut out, *byte));
+    out
 }

@@ -157,3 +157,22 @@ fn alpn_of_a_fingerprint_takes_hexadecimal_for_odd_bytes() {
     assert_eq!(print(&[0xab]), "ab");
     assert_eq!(print(&[0x30, 0xab]), "3b");
 }
+
+/// The example of https://github.com/FoxIO-LLC/ja4/blob/main/technical_details/JA4.md.
+#[test]
+fn the_example_of_the_specification_has_its_fingerprint() {
+    let message = preset::chrome(1, Some("a.org"), false)
+        .without_extension(ext::ECH)
+        .without_extension(ext::APPLICATION_SETTINGS)
+        .with_extension((ext::APPLICATION_SETTINGS_OLD, vec![0, 3, 2, b'h', b'2']))
+        .padded_to(512)
+        .emit();
+    let view = ClientHello::parse(&message).expect("a hello");
+    assert_eq!(
+        ja4_raw(&view, Ja4Transport::Tcp),
+        "t13d1516h2_002f,0035,009c,009d,1301,1302,1303,c013,c014,c02b,c02c,c02f,c030,cca8,cca9_\
+         0005,000a,000b,000d,0012,0015,0017,001b,0023,002b,002d,0033,4469,ff01_\
+         0403,0804,0401,0503,0805,0501,0806,0601"
+    );
+    assert_eq!(ja4(&view, Ja4Transport::Tcp), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+}
