@@ -10,7 +10,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use okno_lab::capture::Capture;
-use okno_wire::tls::{ClientHello, FirstFlight, Ja4Transport, first_flight, ja3, ja4, normalise_name};
+use okno_wire::tls::{
+    Certificates, ClientHello, FirstFlight, Ja4Transport, code, first_flight, handshake_bytes, ja3, ja4,
+    messages, normalise_name,
+};
+use okno_wire::x509::CertificateView;
 use okno_wire::{Endpoint, PacketView, Transport, dtls, http, quic};
 
 fn shared_data() -> Option<PathBuf> {
@@ -26,6 +30,8 @@ struct Seen {
     ja4: BTreeSet<String>,
     ja3: BTreeSet<String>,
     versions: BTreeSet<String>,
+    /// of the leaf certificates: common name, alternative names and validity as nDPI prints it
+    certificates: Vec<(String, BTreeSet<String>, String)>,
 }
 
 impl Seen {
@@ -33,6 +39,20 @@ impl Seen {
         self.names.extend(hello.normalised_name());
         self.ja4.insert(ja4(hello, transport));
         self.ja3.insert(ja3(hello));
+    }
+
+    fn chain(&mut self, chain: Result<Certificates<'_>, okno_wire::Malformed>) {
+        let Some(leaf) = chain.ok().and_then(|mut chain| chain.next()) else { return };
+        let Ok(view) = CertificateView::parse(leaf) else { return };
+        let date = |seconds: Option<i64>| {
+            let time = jiff::Timestamp::from_second(seconds.unwrap()).unwrap();
+            time.strftime("%Y-%m-%d %H:%M:%S").to_string()
+        };
+        let [from, to] = view.validity.map(date);
+        let names = view.dns_names().map(str::to_ascii_lowercase);
+        let names = names.chain(view.addresses().map(|ip| ip.to_string())).collect();
+        let common = view.subject.common_name().unwrap_or_default().to_owned();
+        self.certificates.push((common, names, format!("{from} - {to}")));
     }
 }
 
@@ -43,6 +63,7 @@ struct Stream {
     bytes: Vec<u8>,
     later: BTreeMap<u32, Vec<u8>>,
     done: bool,
+    has_chain: bool,
 }
 
 impl Stream {
@@ -51,7 +72,7 @@ impl Stream {
         if syn {
             *self = Self { next: Some(start), ..Self::default() };
         }
-        if payload.is_empty() || self.bytes.len() > 20_000 {
+        if payload.is_empty() || self.bytes.len() > 60_000 {
             return;
         }
         self.next.get_or_insert(start);
@@ -74,7 +95,7 @@ type Way = (Endpoint, Endpoint);
 struct Reader {
     streams: BTreeMap<Way, Stream>,
     quic: BTreeMap<Way, quic::CryptoAssembler>,
-    dtls: BTreeMap<Way, dtls::Assembler>,
+    dtls: BTreeMap<Way, [dtls::Assembler; 2]>,
     seen: Seen,
 }
 
@@ -87,6 +108,12 @@ impl Reader {
             Transport::Tcp(tcp) => {
                 let stream = self.streams.entry(way).or_default();
                 stream.add(tcp.seq(), tcp.flags() & 2 != 0, view.payload());
+                let joined = handshake_bytes(&stream.bytes);
+                let chain = messages(&joined).find(|message| message.kind == code::handshake::CERTIFICATE);
+                if let Some(chain) = chain.filter(|chain| chain.is_complete() && !stream.has_chain) {
+                    stream.has_chain = true;
+                    self.seen.chain(Certificates::parse(chain.bytes));
+                }
                 if stream.done {
                     return;
                 }
@@ -110,11 +137,16 @@ impl Reader {
 
     fn datagram(&mut self, way: Way, payload: &[u8]) {
         if dtls::looks_like_dtls(payload) {
-            let assembler = self.dtls.entry(way).or_insert_with(dtls::Assembler::client_hello);
-            if assembler.datagram(payload) == dtls::Step::Whole
-                && let Ok(hello) = dtls::client_hello(assembler.body().unwrap())
+            let new =
+                || [code::handshake::CLIENT_HELLO, code::handshake::CERTIFICATE].map(dtls::Assembler::new);
+            let [hello, chain] = self.dtls.entry(way).or_insert_with(new);
+            if hello.datagram(payload) == dtls::Step::Whole
+                && let Ok(hello) = dtls::client_hello(hello.body().unwrap())
             {
                 self.seen.hello(&hello, Ja4Transport::Dtls);
+            }
+            if chain.datagram(payload) == dtls::Step::Whole {
+                self.seen.chain(Certificates::parse_body(chain.body().unwrap()));
             }
         } else if quic::looks_like_quic(payload) || quic::GquicView::parse(payload).is_some() {
             let assembler = self.quic.entry(way).or_default();
@@ -178,7 +210,7 @@ fn names_and_fingerprints_of_real_clients_are_those_that_ndpi_read() {
             names.extend(&list[..whole]);
         }
     }
-    let (mut names, mut ja4s, mut ja3s) = ([0, 0], [0, 0], [0, 0]);
+    let (mut names, mut ja4s, mut ja3s, mut chains) = ([0, 0], [0, 0], [0, 0], [0, 0]);
     let mut missing = Vec::new();
     for (file, expected) in wanted {
         let path = folder.join("ndpi").join(file);
@@ -207,12 +239,27 @@ fn names_and_fingerprints_of_real_clients_are_those_that_ndpi_read() {
         for ja3 in values(&text, "JA3C").into_iter().filter(outside) {
             hold(&mut ja3s, seen.ja3.contains(&ja3), format!("JA3 {ja3}"));
         }
+        for validity in values(&text, "Validity") {
+            let found = seen.certificates.iter().any(|(_, _, ours)| *ours == validity);
+            hold(&mut chains, found, format!("validity {validity}"));
+        }
+        for subject in values(&text, "Subject") {
+            let found = seen.certificates.iter().any(|(common, _, _)| {
+                common.is_empty() && !subject.contains("CN=") || subject.contains(&format!("CN={common}"))
+            });
+            hold(&mut chains, found, format!("subject {subject}"));
+        }
+        for list in values(&text, "ServerNames") {
+            let wanted: BTreeSet<String> = list.split(',').map(str::to_ascii_lowercase).collect();
+            let found = seen.certificates.iter().any(|(_, ours, _)| wanted.is_subset(ours));
+            hold(&mut chains, found, format!("alternative names {list}"));
+        }
     }
-    println!("missing, found: names {names:?}, JA4 {ja4s:?}, JA3 {ja3s:?}");
+    println!("missing, found: names {names:?}, JA4 {ja4s:?}, JA3 {ja3s:?}, certificates {chains:?}");
     for line in &missing {
         println!("  {line}");
     }
-    assert!(names[1] > 100 && ja4s[1] > 60 && ja3s[1] > 60);
+    assert!(names[1] > 100 && ja4s[1] > 60 && ja3s[1] > 60 && chains[1] > 60);
     assert_eq!(missing, Vec::<String>::new());
 }
 

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod tests;
 
+use core::net::IpAddr;
+
 use crate::cursor::Cursor;
 use crate::malformed::Malformed;
 
@@ -25,6 +27,7 @@ mod tag {
     pub(super) const VERSION: u8 = 0xa0;
     pub(super) const EXTENSIONS: u8 = 0xa3;
     pub(super) const DNS_NAME: u8 = 0x82;
+    pub(super) const IP_ADDRESS: u8 = 0x87;
     pub(super) const OCTET_STRING: u8 = 0x04;
 }
 
@@ -139,8 +142,7 @@ impl<'a> CertificateView<'a> {
         self.issuer == self.subject
     }
 
-    /// DNS names among the subject's alternative names.
-    pub fn dns_names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+    fn alternative_names(&self) -> impl Iterator<Item = Element<'a>> + use<'a> {
         let list = elements(self.extensions).next().map_or(&[][..], |list| list.body);
         let names = elements(list).find_map(|extension| {
             let mut parts = elements(extension.body);
@@ -149,8 +151,20 @@ impl<'a> CertificateView<'a> {
         });
         let sequence = elements(names.map_or(&[], |names| names.body)).next();
         elements(sequence.map_or(&[], |sequence| sequence.body))
-            .filter(|name| name.tag == tag::DNS_NAME)
-            .filter_map(|name| core::str::from_utf8(name.body).ok())
+    }
+
+    /// DNS names among the subject's alternative names.
+    pub fn dns_names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let names = self.alternative_names().filter(|name| name.tag == tag::DNS_NAME);
+        names.filter_map(|name| core::str::from_utf8(name.body).ok())
+    }
+
+    /// Addresses among the subject's alternative names.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<'a> {
+        self.alternative_names().filter(|name| name.tag == tag::IP_ADDRESS).filter_map(|name| {
+            let four = <[u8; 4]>::try_from(name.body).map(IpAddr::from);
+            four.or_else(|_| <[u8; 16]>::try_from(name.body).map(IpAddr::from)).ok()
+        })
     }
 
     /// Whether the certificate names `host`, by its alternative names or, without any, its common name; a

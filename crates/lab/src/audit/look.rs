@@ -154,7 +154,9 @@ fn handshake(found: &mut Found, learned: &mut Learned, client: &[u8], server: &[
         offered(found, learned, &hello, local);
     }
     let messages = tls::handshake_bytes(server);
-    for message in tls::messages(&messages).filter(|message| message.kind == tls::code::handshake::CERTIFICATE) {
+    for message in
+        tls::messages(&messages).filter(|message| message.kind == tls::code::handshake::CERTIFICATE)
+    {
         let Ok(mut certificates) = Certificates::parse(message.bytes) else { continue };
         let Some(Ok(leaf)) = certificates.next().map(CertificateView::parse) else { continue };
         let name = leaf.dns_names().next().or_else(|| leaf.subject.common_name()).unwrap_or_default();

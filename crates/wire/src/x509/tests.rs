@@ -21,8 +21,14 @@ fn name(common: &str, organisation: &str) -> Vec<u8> {
 }
 
 fn certificate() -> Vec<u8> {
-    let names =
-        der(0x30, &[&der(tag::DNS_NAME, &[b"*.example.org"]), &der(tag::DNS_NAME, &[b"example.org"])]);
+    let names = der(
+        0x30,
+        &[
+            &der(tag::DNS_NAME, &[b"*.example.org"]),
+            &der(tag::DNS_NAME, &[b"example.org"]),
+            &der(tag::IP_ADDRESS, &[&[192, 0, 2, 1]]),
+        ],
+    );
     let extension = der(0x30, &[&der(tag::OID, &[ALTERNATIVE_NAMES]), &der(tag::OCTET_STRING, &[&names])]);
     let validity = der(
         0x30,
@@ -56,6 +62,7 @@ fn names_dates_and_alternative_names_are_read() {
     // date -u -d 2024-03-01 +%s; date -u -d '2050-01-01 00:00:01' +%s
     assert_eq!(view.validity, [Some(1_709_251_200), Some(2_524_608_001)]);
     assert_eq!(view.dns_names().collect::<Vec<_>>(), ["*.example.org", "example.org"]);
+    assert_eq!(view.addresses().collect::<Vec<_>>(), [core::net::IpAddr::from([192, 0, 2, 1])]);
     assert!(view.names("WWW.example.org.") && view.names("example.org") && !view.is_self_issued());
     assert!(!view.names("a.b.example.org") && !view.names("example.net"));
 }

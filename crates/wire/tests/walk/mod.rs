@@ -99,7 +99,11 @@ pub fn x509(bytes: &[u8]) {
     match CertificateView::parse(bytes) {
         Ok(view) => {
             let _ = (view.subject.common_name(), view.issuer.organisation(), view.subject.country());
-            let _ = (view.dns_names().count(), view.names("www.example.org"), view.is_self_issued());
+            let _ = (
+                view.dns_names().count() + view.addresses().count(),
+                view.names("www.example.org"),
+                view.is_self_issued(),
+            );
         }
         Err(malformed) => inside(bytes, &malformed),
     }
