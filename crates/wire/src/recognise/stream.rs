@@ -220,8 +220,15 @@ fn server_flight(bytes: &[u8]) -> Answer {
     }
 }
 
-/// In the middle of a connection: whole records that follow each other, on one side or on both.
+/// In the middle of a connection: whole records that follow each other, on one side or on both. A side that
+/// begins otherwise speaks against it, though it may be in the middle of a record: nothing is invented.
 fn tls_records(stream: &Stream<'_>) -> Answer {
+    let head = |bytes: &[u8]| {
+        bytes.is_empty() || matches!(bytes, [20..=23, 3, 0..=4, ..] | [20..=23] | [20..=23, 3])
+    };
+    if !head(stream.initiator) || !head(stream.responder) {
+        return Ok(None);
+    }
     let whole = |bytes: &[u8]| {
         tls::records(bytes)
             .take(4)
@@ -241,8 +248,7 @@ fn tls_records(stream: &Stream<'_>) -> Answer {
     if client + server >= 2 || ends(stream.initiator) || ends(stream.responder) {
         return Ok(Some(plain(Protocol::Tls, "", Certainty::Pattern)));
     }
-    let waits = |bytes: &[u8]| bytes.is_empty() || matches!(bytes, [20..=23, 3, 0..=4, ..]);
-    if waits(stream.initiator) || waits(stream.responder) { Err(More) } else { Ok(None) }
+    Err(More)
 }
 
 /// Records of a running connection: versions 3.0–3.3, no empty data, alerts and changes as long as they are.
