@@ -129,6 +129,20 @@ impl<'a> Message<'a> {
     }
 }
 
+/// Whether bytes begin as SIP does: a method and a URI of telephony, or the version and a status. Twelve bytes
+/// and more; for heads that are damaged or cut in their first line.
+pub fn looks_like_sip(bytes: &[u8]) -> bool {
+    if let Some(rest) = bytes.strip_prefix(b"SIP/2.0 ") {
+        return matches!(rest, [b'1'..=b'6', b'0'..=b'9', b'0'..=b'9', ..]);
+    }
+    METHODS.iter().any(|method| {
+        let rest = bytes.strip_prefix(method.as_bytes()).and_then(|rest| rest.strip_prefix(b" "));
+        rest.is_some_and(|rest| {
+            [&b"sip:"[..], b"sips:", b"tel:"].iter().any(|scheme| rest.starts_with(scheme))
+        })
+    })
+}
+
 fn parse_start(line: &str) -> Result<Start<'_>, Malformed> {
     let wrong = |expected| Malformed { layer: "sip", offset: 0, expected, found: Found::Bytes(line.len()) };
     if let Some(rest) = line.strip_prefix(VERSION) {

@@ -113,7 +113,7 @@ fn first(state: &mut State, side: Side, payload: &[u8], ports: Ports) -> News {
         0xc8 => l2tp_first(payload, ports),
         _ => None,
     };
-    news.or_else(|| quic_first(state, side, payload))
+    news.or_else(|| quic_first(state, side, payload, ports))
         .or_else(|| openvpn_first(state, side, payload))
         .or_else(|| utp(state, side, payload))
         .or_else(|| ike_first(payload, ports))
@@ -136,10 +136,11 @@ fn elsewhere(payload: &[u8], ports: Ports) -> Option<News> {
     if OTHERS.iter().any(|&port| ports.has(port)) && !ports.has(53) {
         return Some(News::Final(None));
     }
-    // Discord's address discovery (type 1, length 70; https://discord.com/developers/docs/topics/voice-connections):
-    // the media after it is Discord's.
+    // Discord's address discovery (type 1, length 70; https://discord.com/developers/docs/topics/voice-connections)
+    // and keepalive: the media after them is Discord's.
     let discovery = payload.len() == 74 && payload.starts_with(&[0, 1, 0, 70]);
-    discovery.then_some(News::Final(None))
+    let keepalive = payload.len() == 8 && payload.starts_with(&[0x13, 0x37, 0xca, 0xfe]);
+    (discovery || keepalive).then_some(News::Final(None))
 }
 
 /// DNS, where it lives; and trackers, peers and calls that have a message of fixed bytes.
@@ -163,9 +164,11 @@ fn text(payload: &[u8]) -> Option<News> {
     sip_of(payload).map(News::done)
 }
 
-/// A SIP message's recognition: whom it is for is its name.
+/// A SIP message's recognition: whom it is for is its name. A damaged head is still SIP by its first words.
 pub(super) fn sip_of(payload: &[u8]) -> Option<Recognition> {
-    let message = sip::Message::parse(payload).ok()?;
+    let Ok(message) = sip::Message::parse(payload) else {
+        return sip::looks_like_sip(payload).then(|| plain(Protocol::Sip, "2.0", Certainty::Pattern));
+    };
     let name = message.host().to_owned();
     Some(Recognition { name, ..plain(Protocol::Sip, "2.0", Certainty::Parsed) })
 }
@@ -206,7 +209,10 @@ fn dtls_more(state: &mut State, payload: &[u8]) -> News {
     state.watch.get_or_insert_default().dtls.take(payload, false).unwrap_or(News::Nothing)
 }
 
-fn quic_first(state: &mut State, side: Side, payload: &[u8]) -> Option<News> {
+fn quic_first(state: &mut State, side: Side, payload: &[u8], ports: Ports) -> Option<News> {
+    if ports.has(443) && quic::is_google_reject(payload) {
+        return Some(News::done(plain(Protocol::Quic, "google", Certainty::Pattern)));
+    }
     if !quic::may_be(payload) {
         return None;
     }

@@ -33,10 +33,12 @@ pub(super) fn dns(payload: &[u8], ports: Ports) -> Option<Recognition> {
                 .flatten()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte));
         // https://www.iana.org/assignments/dns-parameters: types in use; Z is reserved (RFC 1035 §4.1.1).
+        // DNSCrypt asks for its certificate so, on its own ports (https://dnscrypt.info/protocol): not DNS.
+        let crypt = question.name.labels().nth(1).is_some_and(|label| label == b"dnscrypt-cert");
         let kind = matches!(question.kind, 1..=65 | 99 | 108 | 249..=257);
         let asks = message.is_response() || message.counts[1] == 0;
         let whole = message.counts[0] == 1 && message.flags & 0x0040 == 0 && message.check().is_ok();
-        if !(host && kind && question.class == 1 && asks && whole) {
+        if !(host && kind && !crypt && question.class == 1 && asks && whole) {
             return None;
         }
     }
@@ -45,11 +47,15 @@ pub(super) fn dns(payload: &[u8], ports: Ports) -> Option<Recognition> {
     Some(told)
 }
 
-/// On port 53: old operations, and errors that repeat no question; all that is announced must be there.
+/// On port 53: old operations, errors that repeat no question, and messages whose names are damaged. Flags and
+/// counts must be such as occur (RFC 1035 §4.1.1).
 fn is_rare(message: &dns::MessageView<'_>) -> bool {
-    let few = message.counts.iter().all(|&count| count <= 16);
+    let [questions, answers, authorities, additionals] = message.counts;
     let bare = message.counts == [0; 4] && message.is_response() && message.rcode() != 0;
-    few && (bare || (message.counts != [0; 4] && message.check().is_ok()))
+    let asks = (1..=16).contains(&questions) && (message.is_response() || answers == 0);
+    let few = answers <= 64 && authorities <= 64 && additionals <= 64 && message.flags & 0x0040 == 0;
+    let inverse = message.opcode() == 1 && answers == 1;
+    few && (bare || ((asks || inverse) && message.bytes().len() >= 17))
 }
 
 /// The head of an HTTP/1 request or response; `Err` when more bytes may decide.
@@ -71,6 +77,12 @@ pub(super) fn http(stream: &[u8]) -> Result<Option<Recognition>, More> {
             let mut told = plain(Protocol::Http, text(request.version), Certainty::Parsed);
             told.name = request.host().map(tls::normalise_name).unwrap_or_default();
             Ok(Some(told))
+        }
+        // HTTP/0.9 knows no version (https://www.w3.org/Protocols/HTTP/AsImplemented.html).
+        Ok(request)
+            if request.version.is_empty() && request.method == b"GET" && request.target.starts_with(b"/") =>
+        {
+            Ok(Some(plain(Protocol::Http, "0.9", Certainty::Pattern)))
         }
         Ok(_) => Ok(None),
         Err(malformed) if super::is_short(&malformed) && stream.len() < MAX_LINE => {

@@ -45,6 +45,20 @@ impl Short {
     }
 }
 
+/// Whether a datagram holds the refusal or hello of an early Google server, which names no version: the tag, a
+/// count of entries, and the entries' first tag in letters.
+pub(super) fn is_google_reject(payload: &[u8]) -> bool {
+    if payload.len() < 64 || payload[0] & 0x80 != 0 || payload[0] & 0x01 != 0 {
+        return false;
+    }
+    let window = &payload[..payload.len().min(96)];
+    let at = memchr::memmem::find(window, b"REJ\0").or_else(|| memchr::memmem::find(window, b"SHLO"));
+    at.and_then(|at| payload.get(at + 4..at + 12)).is_some_and(|rest| {
+        let letters = rest[4..7].iter().all(u8::is_ascii_uppercase);
+        (1..=64).contains(&rest[0]) && rest[1..4] == [0; 3] && letters
+    })
+}
+
 /// Whether a datagram is worth the work.
 pub(super) fn may_be(payload: &[u8]) -> bool {
     // The fixed bit, or Google's public header with a version flag.

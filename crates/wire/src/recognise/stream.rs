@@ -502,7 +502,7 @@ fn random(state: &mut State, stream: &Stream<'_>) -> Answer {
 
 /// Whether one of the first bytes' pairs is the burst's length, with or without what precedes it.
 fn has_length(bytes: &[u8]) -> bool {
-    bytes.windows(2).take(4).enumerate().any(|(at, pair)| {
+    bytes.windows(2).take(6).enumerate().any(|(at, pair)| {
         [u16::from_be_bytes([pair[0], pair[1]]), u16::from_le_bytes([pair[0], pair[1]])]
             .iter()
             .any(|&length| (bytes.len() - at - 2..=bytes.len()).contains(&usize::from(length)))
