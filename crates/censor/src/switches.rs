@@ -81,6 +81,9 @@ pub enum Defragmentation {
     /// held until all are there, then looked at as one packet
     #[default]
     Hold,
+    /// held until all are there, then forwarded unread: a hello in fragments passes ([P], IMC'22), though
+    /// what is installed on its flow or address still takes it
+    HoldUnread,
 }
 
 /// Which bytes win where fragments overlap.

@@ -142,3 +142,6 @@ pub fn build(profile: &Profile) -> Result<Vec<Box<dyn Technique>>, ProfileError>
     }
     Ok(techniques)
 }
+
+#[cfg(test)]
+mod tests;

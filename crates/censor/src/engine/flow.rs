@@ -60,7 +60,7 @@ impl Engine {
         } else if self.table.at(at).is_some_and(|flow| flow.generation != self.residuals.generation()) {
             self.inherit(at, now);
         }
-        if believed {
+        if believed && !self.unread {
             self.look(at, now, direction, packet, context.seed);
         }
         let verdict = self.act(at, now, direction, packet, context);

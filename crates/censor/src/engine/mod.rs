@@ -70,6 +70,8 @@ pub struct Engine {
     recognise_all: bool,
     summarise: bool,
     mode: Mode,
+    /// the packet at hand came in fragments that are not read
+    unread: bool,
     table: FlowTable,
     fragments: FragmentQueue,
     residuals: Residuals,
@@ -103,6 +105,7 @@ impl Engine {
             recognise_all: false,
             summarise: false,
             mode: Mode::Normal,
+            unread: false,
             summaries: Vec::new(),
             stats: Stats::default(),
             decided: Vec::new(),
@@ -215,7 +218,9 @@ impl Engine {
                 let inject = |packet| Injection { direction, delay: core::time::Duration::ZERO, packet };
                 // Forged packets follow the pieces, which are the packet at hand.
                 let before = core::mem::take(&mut context.effects.injections);
+                self.unread = self.switches.fragments.mode == Defragmentation::HoldUnread;
                 let verdict = self.on_whole(now, direction, &view, context);
+                self.unread = false;
                 let forged = core::mem::replace(&mut context.effects.injections, before);
                 let dropped = verdict == Verdict::Drop;
                 match verdict {
@@ -298,7 +303,9 @@ impl Middlebox for Engine {
         }
         let verdict = match (packet.fragment, self.switches.fragments.mode) {
             (None, _) => self.on_whole(now, direction, packet, context),
-            (Some(_), Defragmentation::Hold) => self.on_fragment(now, direction, packet, context),
+            (Some(_), Defragmentation::Hold | Defragmentation::HoldUnread) => {
+                self.on_fragment(now, direction, packet, context)
+            }
             (Some(fragment), Defragmentation::InspectFirst) if fragment.offset == 0 => {
                 self.on_whole(now, direction, packet, context)
             }

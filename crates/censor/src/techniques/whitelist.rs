@@ -155,9 +155,7 @@ impl Whitelist {
         let may_name = match flow.key.protocol {
             number::TCP => {
                 let later = flow.data_packets.up > 1;
-                later
-                    || looks_like_tls(payload)
-                    || (self.http && payload.first().is_some_and(u8::is_ascii_uppercase))
+                later || looks_like_tls(payload) || (self.http && is_request(payload))
             }
             // QUIC's long header (RFC 9000 §17.2); the name decides with the Initial's event.
             _ => payload.first().is_some_and(|first| first & 0xc0 == 0xc0) && payload.len() >= 1200,
@@ -166,6 +164,12 @@ impl Whitelist {
             self.refuse(flow, "", "no name", decisions);
         }
     }
+}
+
+/// Whether the bytes begin as an HTTP/1 request: a method in capitals, then a blank.
+fn is_request(payload: &[u8]) -> bool {
+    let method = payload.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    (3..=7).contains(&method) && payload.get(method).is_none_or(|next| *next == b' ')
 }
 
 impl Technique for Whitelist {
