@@ -515,3 +515,44 @@ fn a_redirected_query_goes_to_another_server_whose_answer_bears_the_old_address(
     assert_eq!((got.source, got.payload()), (line.server.source, &b"answer"[..]));
     assert!(got.transport_checksum_holds());
 }
+
+#[test]
+fn a_hello_inside_a_proxy_tunnel_is_read_where_streams_are_joined() {
+    let mut switches = Switches::default();
+    switches.tcp.reassembly = crate::switches::Reassembly::Queue;
+    let mut bench = Bench::new(engine(switches, drop_for(75)));
+    let mut line = Line::new(1000);
+    bench.handshake(5, &mut line);
+    let connect = b"CONNECT blocked.example:443 HTTP/1.1\r\nHost: blocked.example:443\r\n\r\n";
+    assert_eq!(bench.up(5, &line.up(DATA, connect)), Verdict::Pass);
+    bench.down(5, &line.down(DATA, b"HTTP/1.1 200 OK\r\n\r\n"));
+    let bytes = hello("blocked.example");
+    assert_eq!(bench.up(5, &line.up(DATA, &bytes[..100])), Verdict::Pass);
+    assert_eq!(bench.up(5, &line.up(DATA, &bytes[100..])), Verdict::Drop);
+}
+
+#[test]
+fn what_was_looked_at_is_not_kept_and_stream_memory_has_an_end() {
+    let mut switches = Switches::default();
+    switches.tcp.reassembly = crate::switches::Reassembly::Queue;
+    switches.limits.stream_bytes = 200_000;
+    let techniques: Vec<Box<dyn Technique>> = vec![Box::new(Sni { name: "x", decision: drop_for(1) })];
+    let mut bench = Bench::new(Engine::new(switches, techniques));
+    // Something that is no TLS, at length: nothing of it has to stay.
+    let mut line = Line::new(999);
+    bench.handshake(5, &mut line);
+    let before = bench.engine.stats().memory_bytes;
+    for _ in 0..10 {
+        bench.up(5, &line.up(DATA, &[0x41; 1400]));
+    }
+    assert!(bench.engine.stats().memory_bytes < before + 1000);
+    // Hellos that never end: what waits for them is bounded.
+    for port in 1000..2000 {
+        let mut line = Line::new(port);
+        bench.handshake(5, &mut line);
+        bench.up(5, &line.up(DATA, &hello("blocked.example")[..200]));
+        bench.up(5, &line.up(DATA, &[0; 100]));
+    }
+    let stats = bench.engine.stats();
+    assert!(stats.streams_evicted > 0 && stats.memory_bytes < 900_000, "{stats:?}");
+}

@@ -23,11 +23,11 @@ pub(crate) enum Offered {
 /// One way's stream.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
-    /// sequence number of the stream's first byte
+    /// sequence number of `bytes[0]`
     base: Option<u32>,
     bytes: Vec<u8>,
-    /// offset of `bytes[0]` in the stream; above 0 after a gap was stepped over
-    skipped: u32,
+    /// bytes of the stream before `bytes[0]`, looked at or stepped over
+    passed: u32,
     /// what waits beyond a gap: (offset, bytes), by offset, not overlapping
     waiting: Vec<(u32, Vec<u8>)>,
     waiting_bytes: u32,
@@ -61,8 +61,7 @@ impl Assembler {
         };
         let offset = seq.wrapping_sub(base);
         if offset < HALF && offset > self.next_offset() {
-            self.skipped = offset;
-            self.bytes.clear();
+            self.step(base, offset);
         }
     }
 
@@ -70,10 +69,45 @@ impl Assembler {
         self.base.is_some()
     }
 
-    /// Whether `seq` is the very start and nothing is kept yet: such a segment can be looked at in place.
-    pub fn starts_with(&self, seq: u32) -> bool {
-        let untouched = self.bytes.is_empty() && self.waiting.is_empty() && self.skipped == 0;
-        untouched && self.base.is_none_or(|base| base == seq)
+    /// Whether nothing is kept and `seq` is what comes next, with less than `cap` bytes before it: such a
+    /// segment can be looked at in place.
+    pub fn is_next(&self, seq: u32, cap: usize) -> bool {
+        let nothing = self.bytes.is_empty() && self.waiting.is_empty() && !self.gave_up;
+        nothing && (self.passed as usize) < cap && self.base.is_none_or(|base| seq == base)
+    }
+
+    /// Offset in the stream of the first byte that is kept.
+    pub const fn passed(&self) -> u32 {
+        self.passed
+    }
+
+    /// Gives up what is kept of the contiguous part, and steps over `len` bytes that begin at `seq` and were
+    /// looked at in place.
+    pub fn pass_over(&mut self, seq: u32, len: usize) {
+        let base = *self.base.get_or_insert(seq);
+        let count = (self.bytes.len() + len) as u32;
+        self.step(base, count);
+        self.segments = 0;
+    }
+
+    /// Lets the stream begin `count` bytes later.
+    fn step(&mut self, base: u32, count: u32) {
+        self.base = Some(base.wrapping_add(count));
+        self.passed = self.passed.saturating_add(count);
+        self.bytes = Vec::new();
+        for (offset, _) in &mut self.waiting {
+            *offset = offset.saturating_sub(count);
+        }
+    }
+
+    /// Lends the contiguous part out; [`Self::give_back`] ends it.
+    pub fn lend(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.bytes)
+    }
+
+    /// Takes back what was lent.
+    pub fn give_back(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
     }
 
     /// Takes one segment's data. At most `cap` contiguous bytes are kept.
@@ -81,7 +115,7 @@ impl Assembler {
         if self.gave_up {
             return Offered::GaveUp;
         }
-        if self.bytes.len() >= cap {
+        if self.passed as usize + self.bytes.len() >= cap {
             self.give_up();
             return Offered::GaveUp;
         }
@@ -118,11 +152,11 @@ impl Assembler {
     }
 
     fn next_offset(&self) -> u32 {
-        self.skipped + self.bytes.len() as u32
+        self.bytes.len() as u32
     }
 
     fn append(&mut self, data: &[u8], cap: usize) -> Offered {
-        let room = cap.saturating_sub(self.bytes.len());
+        let room = cap.saturating_sub(self.passed as usize + self.bytes.len());
         self.bytes.extend_from_slice(&data[..data.len().min(room)]);
         self.segments += 1;
         Offered::Grew
@@ -150,8 +184,8 @@ impl Assembler {
                 Offered::GaveUp
             }
             (_, Gap::Skip) => {
-                self.skipped = offset;
-                self.bytes.clear();
+                let base = self.base.unwrap_or_default();
+                self.step(base, offset);
                 self.append(data, cap)
             }
         }

@@ -8,6 +8,9 @@ use super::Tell;
 use crate::switches::{HttpSwitches, Switches};
 use crate::technique::{Event, Request};
 
+/// Bytes by which a usual method and the blank after it can be told.
+pub(super) const LONGEST_METHOD: usize = 9;
+
 /// Whether bytes begin a request.
 pub(super) fn looks_like(bytes: &[u8]) -> bool {
     let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);

@@ -23,11 +23,11 @@ struct Lane {
     assembler: Assembler,
     /// the TLS hello was read, or cannot come
     tls_done: bool,
-    /// where in the stream TLS may begin
+    /// where in what is kept of the stream TLS may begin
     tls_base: u32,
     /// requests read
     requests: u32,
-    /// where in the stream the next request may begin
+    /// where in it the next request may begin
     http_base: u32,
     http_done: bool,
     data_packets: u32,
@@ -156,30 +156,25 @@ impl Inspection {
         if alone || !switches.http.joined {
             self.look_at_segment(switches, wanted, seen, alone, tell);
         }
-        let fresh = self.lanes.of(seen.direction).assembler.starts_with(seq);
+        let fresh = self.lanes.of(seen.direction).assembler.is_next(seq, cap);
         let mut lane = core::mem::take(self.lanes.of_mut(seen.direction));
+        let mut seen_len = seen.payload.len();
         if fresh {
             let segments = 1;
             self.look_at_stream(switches, wanted, seen, &mut lane, seen.payload, segments, tell);
         } else {
             let offered = lane.assembler.offer(seq, seen.payload, cap, &switches.tcp);
             if offered == Offered::Grew {
-                let assembler = core::mem::take(&mut lane.assembler);
-                self.look_at_stream(
-                    switches,
-                    wanted,
-                    seen,
-                    &mut lane,
-                    assembler.bytes(),
-                    assembler.segments,
-                    tell,
-                );
-                lane.assembler = assembler;
+                let (bytes, segments) = (lane.assembler.lend(), lane.assembler.segments);
+                self.look_at_stream(switches, wanted, seen, &mut lane, &bytes, segments, tell);
+                lane.assembler.give_back(bytes);
             }
             if offered == Offered::GaveUp {
                 (lane.tls_done, lane.http_done) = (true, true);
             }
+            seen_len = lane.assembler.bytes().len();
         }
+        let needed = self.needs_bytes(switches, wanted, seen, &lane, seen_len);
         *self.lanes.of_mut(seen.direction) = lane;
         if first {
             self.judge_first(switches, seen);
@@ -187,10 +182,35 @@ impl Inspection {
         if self.is_finished(switches, wanted, seen) {
             return Progress::Finished;
         }
-        if fresh {
-            self.lanes.of_mut(seen.direction).assembler.offer(seq, seen.payload, cap, &switches.tcp);
+        let lane = self.lanes.of_mut(seen.direction);
+        match (needed, fresh) {
+            (true, true) => {
+                lane.assembler.offer(seq, seen.payload, cap, &switches.tcp);
+            }
+            (true, false) => {}
+            (false, _) => {
+                lane.assembler.pass_over(seq, if fresh { seen.payload.len() } else { 0 });
+                (lane.tls_base, lane.http_base) = (0, 0);
+            }
         }
         Progress::Going
+    }
+
+    /// Whether what was looked at of a stream has to be kept for what follows.
+    fn needs_bytes(
+        &self,
+        switches: &Switches,
+        wanted: Interest,
+        seen: &Seen<'_>,
+        lane: &Lane,
+        len: usize,
+    ) -> bool {
+        let learning = self.recogniser.as_ref().is_some_and(|recogniser| !recogniser.is_done());
+        let queries = wanted.has(Interest::DNS_QUERY) && seen.server_port_in(&switches.dns.ports);
+        let joins = switches.tcp.reassembly != Reassembly::None;
+        let hello = !lane.tls_done && (lane.tls_base as usize) < len && wants_hello(switches, wanted, seen);
+        let request = !lane.http_done && switches.http.joined && wants_request(switches, wanted, seen);
+        learning || (queries && switches.dns.tcp) || (joins && (hello || request))
     }
 
     /// The rules of a first data packet: junk ends it, a known protocol limits it.
@@ -346,12 +366,14 @@ fn look_for_hello(
     segments: u32,
     tell: Tell<'_>,
 ) {
+    let passed = lane.assembler.passed();
     if lane.data_packets == 1 && (stream.len() as u64) < u64::from(switches.tls.first_segment_min) {
         lane.tls_done = true;
         return;
     }
     let Some(rest) = stream.get(lane.tls_base as usize..) else { return };
-    match tls::read(rest, segments, lane.tls_base, switches, seen.direction, tell) {
+    let offset = passed.saturating_add(lane.tls_base);
+    match tls::read(rest, segments, offset, switches, seen.direction, tell) {
         tls::Found::NeedMore => {}
         tls::Found::Hello => lane.tls_done = true,
         // What begins with another protocol may turn into TLS at the next segment (CONNECT, STARTTLS).
@@ -362,7 +384,14 @@ fn look_for_hello(
 fn look_for_requests(switches: &Switches, lane: &mut Lane, stream: &[u8], tell: Tell<'_>) {
     while let Some(rest) = stream.get(lane.http_base as usize..).filter(|rest| !rest.is_empty()) {
         let index = lane.requests + 1;
-        let Some(len) = http::read(rest, index, switches, tell) else { return };
+        let Some(len) = http::read(rest, index, switches, tell) else {
+            // What begins otherwise is no HTTP, or a request's body: the next segment may begin a request.
+            if rest.len() >= http::LONGEST_METHOD && !http::looks_like(rest) {
+                lane.http_done = lane.requests == 0;
+                lane.http_base = stream.len() as u32;
+            }
+            return;
+        };
         lane.requests = index;
         lane.http_base += len as u32;
         if switches.http.requests.is_some_and(|limit| index >= limit) {
