@@ -8,6 +8,7 @@ pub mod action;
 mod bucket;
 pub mod chance;
 mod engine;
+pub mod explain;
 mod fragments;
 mod inspect;
 mod installed;
@@ -26,6 +27,7 @@ mod track;
 
 pub use action::{Action, Forge, ForgedTtl, Rate, Refresh, Scope, Ways};
 pub use engine::{Engine, Mode, Stats};
+pub use explain::{Explanation, explain};
 pub use memory::Memory;
 pub use middlebox::{Act, ActKind, Context, Direction, Effects, Evidence, Injection, Middlebox, Verdict};
 pub use profile::{Profile, ProfileError};

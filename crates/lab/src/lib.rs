@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod audit;
 pub mod capture;
+pub mod clients;
 pub mod evasion;
 pub mod fidelity;
 mod host;
@@ -16,6 +17,8 @@ pub mod quic;
 pub mod replay;
 pub mod run;
 pub mod scenario;
+pub mod services;
+pub mod stream;
 pub mod summary;
 pub mod tap;
 pub mod tls;

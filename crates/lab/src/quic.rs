@@ -215,6 +215,8 @@ pub struct QuicAnswer {
     pub connected: Option<Instant>,
     /// the answer's bytes
     pub body: Vec<u8>,
+    /// bytes received by each moment in which some came
+    pub progress: Vec<(Instant, u64)>,
     /// what went wrong
     pub failure: Option<Failure>,
 }
@@ -302,10 +304,15 @@ async fn exchange(
             }
             continue;
         }
-        if let Some(id) = stream
-            && drain(connection, id, &mut answer.body, limit)?
-        {
-            return Ok(());
+        if let Some(id) = stream {
+            let before = answer.body.len();
+            let ended = drain(connection, id, &mut answer.body, limit)?;
+            if answer.body.len() > before {
+                answer.progress.push((driver.net.now(), answer.body.len() as u64));
+            }
+            if ended {
+                return Ok(());
+            }
         }
         driver.pump();
         if !driver.wait(Some(give_up)).await.map_err(crate::tls::net_failure)? {

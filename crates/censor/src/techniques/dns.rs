@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use okno_model::Mechanism;
 use okno_wire::packet::number;
-use okno_wire::{Endpoint, Protocol};
+use okno_wire::{Endpoint, Protocol, dns};
 
 use super::maker::{Draw, Maker, NameSet, NetworkSet, Ruling, service_port};
 use super::{DefaultValue, ParamSpec, TechniqueSpec};
@@ -109,10 +109,10 @@ enum Answer {
 
 fn make_forge(maker: &Maker<'_>) -> Result<Box<dyn Technique>, ProfileError> {
     let answer = match maker.texts("answer", &[])?.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["nxdomain"] => Answer::Code(3),
-        ["refused"] => Answer::Code(5),
-        ["servfail"] => Answer::Code(2),
-        ["empty"] => Answer::Code(0),
+        ["nxdomain"] => Answer::Code(dns::rcode::NXDOMAIN),
+        ["refused"] => Answer::Code(dns::rcode::REFUSED),
+        ["servfail"] => Answer::Code(dns::rcode::SERVFAIL),
+        ["empty"] => Answer::Code(dns::rcode::NOERROR),
         ["silence"] => Answer::Silence,
         [] => return Err(maker.wrong("answer", "it is empty", "write \"nxdomain\" or [\"10.10.34.34\"]")),
         _ => Answer::Addresses(addresses(maker, "answer")?),
@@ -151,55 +151,28 @@ impl ForgeAnswer {
     /// The forged message: the query's id and question, and what the rule says. Copy by copy, another
     /// address is drawn, as the Great Firewall's injectors do.
     fn message(&self, flow: &FlowView<'_>, query: &Query<'_>, copy: u32) -> Option<Vec<u8>> {
-        let question = question_end(query.message)?;
-        let mut message = query.message[..question].to_vec();
-        let code = match &self.answer {
-            Answer::Code(code) => *code,
-            _ => 0,
-        };
-        // RFC 1035 §4.1.1: a response, recursion available, the query's own "recursion desired".
-        message[2] = 0x80 | query.message[2] & 0x79;
-        message[3] = 0x80 | code;
-        message[4..12].copy_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0]);
+        let view = dns::MessageView::parse(query.message).ok()?;
+        let mut records = Vec::new();
         if let Answer::Addresses(addresses) = &self.answer {
-            let fitting: Vec<&IpAddr> = addresses
+            let fitting: Vec<IpAddr> = addresses
                 .iter()
-                .filter(|ip| matches!((query.kind, ip), (1 | 255, IpAddr::V4(_)) | (28, IpAddr::V6(_))))
+                .copied()
+                .filter(|ip| {
+                    let wanted = (query.kind, ip.is_ipv4());
+                    matches!(wanted, (dns::kind::A | dns::kind::ANY, true) | (dns::kind::AAAA, false))
+                })
                 .collect();
             let about = ("answer", flow.key, query.name, copy);
             let at = chance::within(flow.seed, &self.ruling.id, &about, fitting.len() as u64) as usize;
-            if let Some(ip) = fitting.get(at) {
-                message[7] = 1;
-                push_record(&mut message, **ip, self.ttl);
-            }
+            let name = view.question()?.name.to_text();
+            records.extend(fitting.get(at).map(|ip| dns::RecordRepr::address(&name, self.ttl, *ip)));
         }
-        Some(message)
-    }
-}
-
-/// A record for the name at offset 12.
-fn push_record(message: &mut Vec<u8>, ip: IpAddr, ttl: u32) {
-    let (kind, data): (u8, Vec<u8>) = match ip {
-        IpAddr::V4(ip) => (1, ip.octets().to_vec()),
-        IpAddr::V6(ip) => (28, ip.octets().to_vec()),
-    };
-    message.extend_from_slice(&[0xc0, 12, 0, kind, 0, 1]);
-    message.extend_from_slice(&ttl.to_be_bytes());
-    message.extend_from_slice(&[0, data.len() as u8]);
-    message.extend_from_slice(&data);
-}
-
-/// Where the first question ends (RFC 1035 §4.1.2); `None` when it is cut or compressed.
-fn question_end(message: &[u8]) -> Option<usize> {
-    let mut at = 12;
-    loop {
-        match usize::from(*message.get(at)?) {
-            0 => break,
-            len @ 1..=63 => at += len + 1,
-            _ => return None,
+        let mut repr = dns::answer(&view, records);
+        if let Answer::Code(code) = &self.answer {
+            repr.flags |= u16::from(*code);
         }
+        Some(repr.emit())
     }
-    (at + 5 <= message.len()).then_some(at + 5)
 }
 
 impl Technique for ForgeAnswer {

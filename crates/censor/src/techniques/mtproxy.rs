@@ -101,7 +101,10 @@ impl FakeTls {
     fn evidence(&self, hello: &ClientHello<'_>) -> Option<Evidence> {
         if self.extension != 0 {
             let body = hello.extension(self.extension)?.body;
-            if self.extension_bytes != 0 && body.len() != self.extension_bytes {
+            if self.extension_bytes != 0
+                && body.len() != self.extension_bytes
+                && random_part(body) != Some(self.extension_bytes)
+            {
                 return None;
             }
         }
@@ -139,6 +142,12 @@ impl FakeTls {
             }
         }
     }
+}
+
+/// Length of the random part of an extension of ECH's shape: type, KDF, AEAD, configuration, then `enc`
+/// (RFC 9849 §5), which a browser fills with 32 bytes.
+fn random_part(body: &[u8]) -> Option<usize> {
+    Some(usize::from(u16::from_be_bytes([*body.get(6)?, *body.get(7)?])))
 }
 
 /// The hello in a first segment that may hold only its beginning. What decides a fingerprint's middle part,

@@ -1,7 +1,7 @@
 //! From a profile's name to a box on a stage.
 
 use okno_censor::profile::Selection;
-use okno_censor::{Engine, Middlebox, Profile, Switches, techniques};
+use okno_censor::{Engine, Middlebox, Profile};
 
 use super::stage::Stage;
 
@@ -20,12 +20,15 @@ impl Trial {
         Ok(Self { profile, seed: 1 })
     }
 
-    /// Keeps only the rules of these techniques, switched on or not, and puts the stage's names and networks
+    /// Keeps only the rules of these techniques, switches them on, and puts the stage's names and networks
     /// into their lists.
     pub fn only(mut self, techniques: &[&str]) -> Result<Self, String> {
         self.profile.rules.retain(|rule| techniques.contains(&rule.technique.as_str()));
         if self.profile.rules.is_empty() {
             return Err(format!("{} has no rule of {}", self.profile.name, techniques.join(", ")));
+        }
+        for rule in &mut self.profile.rules {
+            rule.off = false;
         }
         self.with_stage_lists()
     }
@@ -100,8 +103,7 @@ impl Trial {
 
     /// The box.
     pub fn engine(&self) -> Result<Engine, String> {
-        let techniques = techniques::build(&self.profile).map_err(|error| error.to_string())?;
-        Ok(Engine::new(Switches::default(), techniques))
+        self.profile.engine().map_err(|error| error.to_string())
     }
 
     /// The box on a stage.

@@ -7,7 +7,7 @@ use super::check::{only, share, through};
 use super::{Answer, Rows, Said, source};
 use crate::fidelity::Observed;
 use crate::fidelity::stage::{
-    BLOCKED, ELSEWHERE, EXEMPT, HARMLESS, OUTSIDE, Tcp, Tried, Udp, end, exchange, hello, ping,
+    BLOCKED, ELSEWHERE, HARMLESS, OUTSIDE, Stage, Tcp, Tried, Udp, end, exchange, hello, ping,
 };
 use crate::fidelity::trial::Trial;
 
@@ -137,29 +137,14 @@ fn blackout(rows: &mut Rows) {
         Ok(Observed::new(ping(&mut stage, "77.88.55.242").passed(), "echo"))
     });
     rows.holds(low, "M23.trickle", "variant: everything not listed is held to about 14 kbit/s", || {
-        let trial = variant(P, |trial| {
-            let mut stage = trial.stage()?;
-            let mut tcp = Tcp::new(40_000).to(ELSEWHERE);
-            tcp.open(&mut stage);
-            super::check::rate(&mut stage, &mut tcp, Direction::Down, 30);
-            let bits = super::check::rate(&mut stage, &mut tcp, Direction::Down, 60);
-            Ok((bits > 1_000.0 && bits < 60_000.0).then_some(bits))
-        })?;
-        Ok(Observed::new((10_000.0..=16_000.0).contains(&trial), format!("{trial:.0} bit/s")))
+        let mut stage = Trial::new(&format!("{P}:trickle"))?.stage()?;
+        let mut tcp = Tcp::new(40_000).to(ELSEWHERE);
+        tcp.open(&mut stage);
+        super::check::rate(&mut stage, &mut tcp, Direction::Down, 30);
+        let bits = super::check::rate(&mut stage, &mut tcp, Direction::Down, 60);
+        Ok(Observed::new((10_000.0..=16_000.0).contains(&bits), format!("{bits:.0} bit/s")))
     });
     rows.unknown(low, "M23.per_event", "by which of the techniques a given shutdown was made");
-}
-
-/// The first variant of a profile for which `found` finds something.
-fn variant<T>(profile: &str, found: impl Fn(&Trial) -> Result<Option<T>, String>) -> Result<T, String> {
-    let base = Trial::new(profile)?;
-    let names: Vec<String> = base.profile().variants.keys().cloned().collect();
-    for name in &names {
-        if let Some(value) = found(&Trial::new(&format!("{profile}:{name}"))?)? {
-            return Ok(value);
-        }
-    }
-    Err(format!("no variant of {profile} does so: {names:?}"))
 }
 
 /// One exchange under a variant of the whitelist: an address and a name.
@@ -182,10 +167,10 @@ fn whitelist(rows: &mut Rows) {
         ("sni", "M24.sni.listed_any_address", OUTSIDE, BLOCKED, true),
         ("sni", "M24.sni.unlisted", ELSEWHERE, HARMLESS, false),
         ("sni", "M24.sni.unlisted_listed_address", OUTSIDE, HARMLESS, false),
-        ("sni_and_cidr", "M24.both.both", OUTSIDE, BLOCKED, true),
-        ("sni_and_cidr", "M24.both.only_name", ELSEWHERE, BLOCKED, false),
-        ("sni_and_cidr", "M24.both.only_address", OUTSIDE, HARMLESS, false),
-        ("sni_and_cidr", "M24.both.neither", ELSEWHERE, HARMLESS, false),
+        ("both", "M24.both.both", OUTSIDE, BLOCKED, true),
+        ("both", "M24.both.only_name", ELSEWHERE, BLOCKED, false),
+        ("both", "M24.both.only_address", OUTSIDE, HARMLESS, false),
+        ("both", "M24.both.neither", ELSEWHERE, HARMLESS, false),
     ];
     for (mode, id, ip, name, passes) in cases {
         let address = if ip == OUTSIDE { "a listed address" } else { "an unlisted address" };
@@ -230,12 +215,13 @@ fn whitelist(rows: &mut Rows) {
 fn failing(rows: &mut Rows) {
     let said = Said { source: source::TSPUDOC, tag: 'V', confidence: "medium", profile: "tspu-2022" };
     rows.passes(said, "M29.fail_open", "a listed name while the box is bypassed", || {
-        let trial = super::check::bypassed("tspu-2022", "fail_open")?;
-        let mut stage = trial.stage()?;
+        let mut engine = only("tspu-2022", "sni_reset")?.engine()?;
+        engine.set_mode(okno_censor::Mode::FailOpen);
+        let mut stage = Stage::new(Box::new(engine), 1);
         Ok(through(exchange(&mut stage, &mut Tcp::new(40_000), &hello(BLOCKED))))
     });
     rows.holds(said, "M29.overload", "an overloaded box loses packets whatever they carry", || {
-        let trial = super::check::bypassed("tspu-2022", "overload")?;
+        let trial = only("tspu-2022", "overload")?;
         share(&trial, 2_000, 0.01, 0.99, |stage, tcp| {
             let packet = tcp.packet(Direction::Up, flag::SYN, &[]);
             !stage.send(Direction::Up, &packet).passed()
@@ -246,5 +232,4 @@ fn failing(rows: &mut Rows) {
         "M29.spring_2026",
         "whether the devices were overloaded in spring 2026 (reported, and denied by the regulator)",
     );
-    let _ = EXEMPT;
 }

@@ -121,20 +121,6 @@ pub fn large_hello(name: &str) -> Vec<u8> {
     preset::chrome(5, Some(name), true).emit_record()
 }
 
-/// A box whose SNI rule stands beside a rule about the box's own failing, switched on.
-pub fn bypassed(profile: &str, technique: &str) -> Result<Trial, String> {
-    let trial = Trial::new(profile)?.only(&["sni_reset", technique])?;
-    let there = trial.profile().rules.iter().any(|rule| rule.technique == technique);
-    if !there {
-        return Err(format!("{profile} has no rule of {technique}"));
-    }
-    Ok(trial.change(|profile| {
-        for rule in &mut profile.rules {
-            rule.off = false;
-        }
-    }))
-}
-
 /// The first shipped profile that has a rule of the technique, with the stage's lists, rules switched on.
 pub fn any_profile(technique: &str) -> Result<Trial, String> {
     for (name, _) in okno_censor::profile::BUILTIN {

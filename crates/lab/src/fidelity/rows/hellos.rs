@@ -1,6 +1,5 @@
 //! M11, M16's TLS kin, M17, M18: encrypted names, camouflage, large hellos.
 
-use okno_wire::tls::code::ext;
 use okno_wire::tls::{extension, preset, record};
 
 use super::check::{large_hello, only, share, through};
@@ -152,15 +151,15 @@ fn fake_tls(rows: &mut Rows) {
     );
 }
 
-/// The rule of this outcome under any of the profile's fake_tls rules, switched on by `--set`.
+/// The fingerprint's rule with another of its recorded outcomes.
 fn outcome_box(outcome: &str) -> Result<Trial, String> {
-    let mut trial = Trial::new("tspu-2026")?.only(&["fake_tls"])?;
-    trial = trial.change(|profile| {
-        profile.rules.truncate(1);
-        profile.rules[0].off = false;
-    });
-    let id = trial.profile().rules[0].id.clone();
-    trial.set(&format!("{id}.outcome={outcome}"))
+    let trial = Trial::new("tspu-2026")?.rules(&["telegram-ja4"])?;
+    trial.set(&format!("telegram-ja4.outcome={outcome}"))
+}
+
+/// A hello of the listed fingerprint, 517 bytes and a record header long as in the capture.
+fn listed_hello() -> Vec<u8> {
+    preset::chrome(2, Some("www.example.org"), false).emit_record()
 }
 
 fn fake_tls_capture(rows: &mut Rows) {
@@ -169,11 +168,11 @@ fn fake_tls_capture(rows: &mut Rows) {
         "M17.first_segment",
         "27 May 2026: of 408 + 109 bytes the first segment is dropped, the second reaches the server",
         || {
-            let trial = outcome_box("drop_first_segment")?;
+            let trial = outcome_box("first-segment")?;
             let mut stage = trial.stage()?;
             let mut tcp = Tcp::new(40_000);
             tcp.open(&mut stage);
-            let flight = preset::telegram(2, "www.example.org").emit_record();
+            let flight = listed_hello();
             let cut = flight.len() * 408 / 517;
             let first = tcp.up(&mut stage, &flight[..cut]);
             let second = tcp.up(&mut stage, &flight[cut..]);
@@ -186,12 +185,12 @@ fn fake_tls_capture(rows: &mut Rows) {
         "M17.silent_later",
         "variant: the handshake completes, application data is lost",
         || {
-            let trial = outcome_box("silence_later")?;
+            let trial = outcome_box("later")?;
             let mut stage = trial.stage()?;
             let mut tcp = Tcp::new(40_000);
             tcp.open(&mut stage);
             let mut shaken = true;
-            for part in preset::telegram(2, "www.example.org").emit_record().chunks(1_400) {
+            for part in listed_hello().chunks(1_400) {
                 shaken &= tcp.up(&mut stage, part).passed();
             }
             shaken &= tcp.down(&mut stage, &record(22, 0x0303, &[2; 120])).passed();
@@ -209,12 +208,10 @@ fn fake_tls_capture(rows: &mut Rows) {
     rows.holds(FAKE, "M17.reset", "variant: RST instead of silence", || {
         let trial = outcome_box("reset")?;
         let mut stage = trial.stage()?;
-        let tried =
-            exchange(&mut stage, &mut Tcp::new(40_000), &preset::telegram(2, "x.example").emit_record());
+        let tried = exchange(&mut stage, &mut Tcp::new(40_000), &listed_hello());
         let reset = tried == Tried::Reset || !stage.resets(okno_censor::Direction::Down).is_empty();
         Ok(Observed::new(reset, format!("{tried:?}, {} packets sent", stage.sent.len())))
     });
-    let _ = ext::ECH;
 }
 
 const STALL: Said =

@@ -157,7 +157,7 @@ fn request(host: &str) -> Vec<u8> {
 
 /// A box of the legacy kind with the stage's lists.
 fn legacy() -> Result<Trial, String> {
-    only("ru-legacy-isp", "http_blockpage")
+    only("ru-legacy-isp", "http_block")
 }
 
 /// What requests on one connection came to; true when the last was neither answered falsely nor lost.

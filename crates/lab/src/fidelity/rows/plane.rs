@@ -6,6 +6,7 @@ use okno_censor::Direction;
 use okno_wire::PacketView;
 use okno_wire::build::IpRepr;
 use okno_wire::packet::{flag, number};
+use okno_wire::tls::preset;
 
 use super::check::{only, through};
 use super::{Answer, Rows, Said, source};
@@ -102,7 +103,8 @@ fn fragmented(stage: &mut Stage, name: &str, count: usize, reversed: bool) -> Re
     if !tcp.open(stage) {
         return Err("no connection".to_owned());
     }
-    let packet = tcp.packet(Direction::Up, flag::PSH | flag::ACK, &hello(name));
+    let flight = preset::curl(3, Some(name)).padded_to(512).emit_record();
+    let packet = tcp.packet(Direction::Up, flag::PSH | flag::ACK, &flight);
     let view = PacketView::parse(&packet).map_err(|error| error.to_string())?;
     let mut ip = IpRepr::new(tcp.inside.ip, tcp.outside.ip);
     ip.ttl = 64;
@@ -115,7 +117,7 @@ fn fragmented(stage: &mut Stage, name: &str, count: usize, reversed: bool) -> Re
         }
         out.extend(stage.sent[before..].iter().map(|sent| sent.packet.clone()));
     }
-    tcp.up = tcp.up.wrapping_add(hello(name).len() as u32);
+    tcp.up = tcp.up.wrapping_add(flight.len() as u32);
     let answer = tcp.down(stage, &[0x16; 900]);
     if !answer.passed() {
         return Err(format!("the answer: {answer:?}"));

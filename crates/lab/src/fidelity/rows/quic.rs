@@ -1,6 +1,5 @@
 //! M6 and M7: QUIC by version and size, then by the name inside the Initial.
 
-use okno_censor::Direction;
 use okno_wire::quic::Version;
 
 use super::check::only;
@@ -228,5 +227,4 @@ fn second_timers(rows: &mut Rows) {
         "500 s after a listed Initial, with other data after 300 s",
         move || twice(vec![0x40; 60]),
     );
-    let _ = Direction::Up;
 }

@@ -3,15 +3,19 @@
 use okno_censor::Direction;
 use okno_wire::packet::flag;
 
-use super::check::{bounds, flight, name_to_port, only, rate, through};
+use super::check::{bounds, rate, through};
 use super::{Answer, Rows, Said, source};
 use crate::fidelity::Observed;
 use crate::fidelity::stage::{BLOCKED, HARMLESS, Stage, Tcp, Tried, end, exchange, hello};
 use crate::fidelity::trial::Trial;
 
 const P: &str = "tspu-2021";
-const T: &str = "budgeted_throttle";
 const PAPER: Said = Said { source: source::IMC21, tag: 'P', confidence: "high", profile: P };
+
+/// The rule in force longest, with the stage's names.
+fn twitter() -> Result<Trial, String> {
+    Trial::new(P)?.rules(&["twitter-exact"])
+}
 
 /// Whether a flow is held down after `before` was sent on it.
 fn held_down(stage: &mut Stage, tcp: &mut Tcp) -> (bool, f64) {
@@ -22,7 +26,7 @@ fn held_down(stage: &mut Stage, tcp: &mut Tcp) -> (bool, f64) {
 }
 
 fn after_flights(flights: &[&[u8]]) -> Answer {
-    let mut stage = only(P, T)?.stage()?;
+    let mut stage = twitter()?.stage()?;
     let mut tcp = Tcp::new(40_000);
     tcp.open(&mut stage);
     for flight in flights {
@@ -55,7 +59,7 @@ fn trigger(rows: &mut Rows) {
         "M8.hello_of_the_server",
         "a hello that the far side sends, in a flow opened from inside",
         || {
-            let mut stage = only(P, T)?.stage()?;
+            let mut stage = twitter()?.stage()?;
             let mut tcp = Tcp::new(40_000);
             tcp.open(&mut stage);
             tcp.down(&mut stage, &hello(BLOCKED));
@@ -68,7 +72,7 @@ fn trigger(rows: &mut Rows) {
         "M8.opened_outside",
         "a listed name in a flow opened from outside (echo servers saw nothing)",
         || {
-            let mut stage = only(P, T)?.stage()?;
+            let mut stage = twitter()?.stage()?;
             let mut tcp = Tcp::between(end("10.0.0.2", 7), end("198.51.100.7", 40_000));
             tcp.open_from_outside(&mut stage);
             tcp.down(&mut stage, &hello(BLOCKED));
@@ -140,7 +144,7 @@ fn parser(rows: &mut Rows) {
 
 /// The listed hello after so many harmless data packets, the first of which is TLS.
 fn budget_after(packets: usize) -> Answer {
-    let mut stage = only(P, T)?.stage()?;
+    let mut stage = twitter()?.stage()?;
     let mut tcp = Tcp::new(40_000);
     tcp.open(&mut stage);
     tcp.up(&mut stage, &hello(HARMLESS));
@@ -154,7 +158,7 @@ fn budget_after(packets: usize) -> Answer {
 
 /// A throttled connection, its bucket still full.
 fn throttled() -> Result<(Stage, Tcp), String> {
-    let mut stage = only(P, T)?.stage()?;
+    let mut stage = twitter()?.stage()?;
     let mut tcp = Tcp::new(40_000);
     tcp.open(&mut stage);
     tcp.up(&mut stage, &hello(BLOCKED));
@@ -287,13 +291,12 @@ fn capacity(rows: &mut Rows) {
         "M9.share",
         "a recognised protocol's packets pass with the set chance, each by itself",
         || {
-            let trial = super::check::any_profile("capacity")?;
-            let mut stage = trial.stage()?;
-            let udp = crate::fidelity::stage::Udp::new(50_000).port(51_820);
-            super::tunnels::recognisable(&mut stage, udp);
+            let mut stage = super::check::any_profile("capacity")?.stage()?;
+            let udp = crate::fidelity::stage::Udp::new(50_000).port(3_478);
+            udp.up(&mut stage, &super::tunnels::binding());
             let mut passed = 0_u32;
             for _ in 0..10_000 {
-                passed += u32::from(udp.up(&mut stage, &super::tunnels::transport(80)).passed());
+                passed += u32::from(udp.up(&mut stage, &super::tunnels::binding()).passed());
             }
             let share = f64::from(passed) / 10_000.0;
             let (low, high) = (bounds(0.02, 10_000).0, bounds(0.10, 10_000).1);
@@ -344,7 +347,6 @@ fn youtube(rows: &mut Rows) {
         let id = format!("M10.ip_id.{id}");
         if passes { rows.passes(decoys, &id, &what, run) } else { rows.fails(decoys, &id, &what, run) }
     }
-    let _ = (flight, name_to_port);
 }
 
 /// Two data packets with these identifications, then an answer.

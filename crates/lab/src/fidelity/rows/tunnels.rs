@@ -1,6 +1,5 @@
 //! M9's and M14's tunnels, M15's encapsulated handshakes, M16's DTLS, M20's calls.
 
-use okno_censor::Direction;
 use okno_wire::dtls;
 use okno_wire::openvpn::{Opcode, Repr};
 use okno_wire::stun;
@@ -20,13 +19,8 @@ fn message(kind: Kind) -> Vec<u8> {
     Message { kind, reserved: [0; 3] }.emit(0xa5)
 }
 
-/// A WireGuard transport message of so many encrypted bytes.
-pub fn transport(size: usize) -> Vec<u8> {
-    message(Kind::Data { receiver: 7, counter: 3, size: size.next_multiple_of(16) })
-}
-
 /// WireGuard's handshake and nothing more.
-pub fn recognisable(stage: &mut Stage, udp: Udp) -> bool {
+fn recognisable(stage: &mut Stage, udp: Udp) -> bool {
     udp.up(stage, &message(Kind::Initiation { sender: 7 })).passed()
         && udp.down(stage, &message(Kind::Response { sender: 9, receiver: 7 })).passed()
 }
@@ -204,7 +198,7 @@ fn shadowsocks(stage: &mut Stage, tcp: &mut Tcp, packets: u32, size: usize) -> u
 
 fn encapsulated(rows: &mut Rows) {
     let tried = |packets: u32, size: usize, ip: &'static str| -> Answer {
-        let mut stage = only(SS.profile, "encapsulated")?.stage()?;
+        let mut stage = Trial::new(SS.profile)?.rules(&["encapsulated-mts"])?.stage()?;
         let mut tcp = Tcp::new(40_000).to(ip);
         let got = shadowsocks(&mut stage, &mut tcp, packets, size);
         Ok(Observed::new(got == 100 + packets, format!("{} answers, alive after: {}", got % 100, got >= 100)))
@@ -219,7 +213,7 @@ fn encapsulated(rows: &mut Rows) {
         tried(3, 411, ELSEWHERE)
     });
     rows.passes(SS, "M15.tls", "a TLS connection whose client sends 3 packets of 411 bytes", || {
-        let mut stage = only(SS.profile, "encapsulated")?.stage()?;
+        let mut stage = Trial::new(SS.profile)?.rules(&["encapsulated-mts"])?.stage()?;
         let mut tcp = Tcp::new(40_000);
         tcp.open(&mut stage);
         tcp.up(&mut stage, &crate::fidelity::stage::hello("www.example.org"));
@@ -276,8 +270,8 @@ fn dtls_rows(rows: &mut Rows) {
             let udp = Udp::new(50_000).port(40_123);
             udp.up(&mut stage, &dtls::preset::datagram(&dtls::preset::pion(4)));
             let repr = dtls::preset::pion_server_2021(4);
-            let record = dtls::record(22, 0xfefd, 0, 0, &dtls::server_hello(&repr, 0));
-            let seen = udp.down(&mut stage, &record).passed() & udp.up(&mut stage, &[1; 60]).passed();
+            let seen = udp.down(&mut stage, &dtls::server_hello(&repr, 0)).passed()
+                & udp.up(&mut stage, &[1; 60]).passed();
             Ok(Observed::new(seen, "ServerHello and what follows"))
         },
     );
@@ -293,7 +287,7 @@ fn any_dtls_2021() -> Result<Trial, String> {
 }
 
 /// A STUN Binding request (RFC 8489 §5).
-fn binding() -> Vec<u8> {
+pub fn binding() -> Vec<u8> {
     stun::Repr { method: 1, class: stun::Class::Request, transaction: [9; 12], attributes: Vec::new() }.emit()
 }
 
@@ -321,5 +315,4 @@ fn calls(rows: &mut Rows) {
     rows.passes(said, "M20.other_port", "STUN to UDP port 19302", move || lost(19_302, binding, listed));
     rows.passes(said, "M20.domestic", "STUN to a domestic server", move || lost(3_478, binding, EXEMPT));
     rows.unknown(said, "M20.classifier", "by what exactly the calls are recognised");
-    let _ = Direction::Up;
 }

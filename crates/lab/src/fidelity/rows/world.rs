@@ -12,9 +12,7 @@ use super::check::{after_on, bounds, only, share, through};
 use super::{Answer, Rows, Said, source};
 use crate::evasion::initial_for;
 use crate::fidelity::Observed;
-use crate::fidelity::stage::{
-    BLOCKED, HARMLESS, Stage, Tcp, Tried, Udp, end, exchange, hello, payload_of, say,
-};
+use crate::fidelity::stage::{BLOCKED, HARMLESS, Stage, Tcp, Tried, Udp, exchange, hello, payload_of, say};
 use crate::fidelity::trial::Trial;
 
 pub(super) fn rows(rows: &mut Rows) {
@@ -398,7 +396,7 @@ fn kazakhstan(rows: &mut Rows) {
     });
     let mitm = Said { source: source::KAZAKH, tag: 'P', confidence: "high", profile: KZ };
     rows.holds(mitm, "KZ.mitm", "2019: TLS to listed sites is answered by an interceptor", || {
-        let mut stage = super::check::any_profile("intercept")?.stage()?;
+        let mut stage = super::check::any_profile("intercept")?.set("interception.share=1")?.stage()?;
         let tcp = Tcp::new(40_000);
         let seen = stage.send(Direction::Up, &tcp.packet(Direction::Up, flag::SYN, &[]));
         let changed = matches!(&seen, crate::fidelity::stage::Seen::Changed(packet)
@@ -439,5 +437,4 @@ fn others(rows: &mut Rows) {
         let head = view.tcp().ok_or("no TCP")?;
         Ok(Observed::new(head.seq() == expects && head.ack() == tcp.up, format!("seq {}", head.seq())))
     });
-    let _ = end;
 }
