@@ -61,7 +61,7 @@ pub struct Recogniser {
     /// protocol told last
     told: Option<Protocol>,
     /// calls so far that told nothing new
-    looks: u8,
+    looks: u16,
     datagrams: datagram::State,
     stream: stream::State,
 }

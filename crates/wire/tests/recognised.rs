@@ -317,6 +317,18 @@ fn names_and_fingerprints_are_told() {
 }
 
 #[test]
+fn a_name_cut_into_pieces_of_four_bytes_is_told() {
+    let hello = client_hello("hidden.example.org");
+    let mut recogniser = Recogniser::new();
+    let told = (1..=hello.len().div_ceil(4)).filter_map(|pieces| {
+        let initiator = &hello[..(4 * pieces).min(hello.len())];
+        recogniser.stream(&Stream { initiator, responder: &[], ports: HIGH, midstream: false })
+    });
+    let names: Vec<_> = told.map(|news| (news.protocol, news.name)).collect();
+    assert_eq!(names, [(Protocol::Tls, String::new()), (Protocol::Tls, "hidden.example.org".to_owned())]);
+}
+
+#[test]
 fn only_what_is_random_on_both_sides_is_fully_encrypted() {
     let mut noise = Noise::new(3);
     let (sent, answered) = (noise.bytes(300), noise.bytes(300));

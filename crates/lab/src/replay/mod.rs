@@ -42,7 +42,7 @@ const NAMES_TOLD: usize = 1_000;
 /// Bytes of unrecognised flows that are held for the classifier, over all flows.
 const HELD_MOST: usize = 48 << 20;
 /// Calls of the classifier after which a flow stays unrecognised.
-const LOOKS_MOST: u16 = 64;
+const LOOKS_MOST: u16 = 700;
 /// First fragments whose flow later fragments look up.
 const FRAGMENTS_KNOWN: usize = 256;
 /// Packets between two calls of the progress function.

@@ -10,11 +10,11 @@ use crate::{bittorrent, dtls, ike, l2tp, mtproto, openvpn, rtp, sip, stun, wireg
 /// Ports of STUN and TURN (RFC 8489 §18.6, and the neighbours that servers add).
 const STUN_PORTS: [u16; 6] = [3478, 3479, 3480, 3481, 5349, 19302];
 /// Datagrams after which a flow that told nothing is given up.
-const GIVE_UP: u8 = 24;
+const GIVE_UP: u16 = 24;
 /// Datagrams of other kinds after which media is no longer told: callers punch holes with a few.
 const MAX_OTHER: u8 = 3;
 /// Datagrams for which a flow of STUN is watched for the DTLS that may follow.
-const AFTER_STUN: u8 = 64;
+const AFTER_STUN: u16 = 64;
 
 /// What is remembered of a flow between datagrams.
 #[derive(Debug, Default)]

@@ -10,10 +10,11 @@ use crate::protocol::{Certainty, Protocol, Recognition};
 use crate::{bittorrent, malformed::Malformed, mtproto, openvpn, proxies, rtp, socks, ssh, stun, tls, tor};
 
 /// Looks after which a connection that told nothing is given up: segments, at most as many from each side.
-const GIVE_UP: u8 = 40;
+const GIVE_UP: u16 = 40;
 
-/// Looks for which a name is waited for after the protocol was told.
-const NAMELESS: u8 = 16;
+/// Looks for which a name is waited for after the protocol was told: hellos are sent in pieces of a few bytes
+/// by those who hide them.
+const NAMELESS: u16 = 600;
 
 /// What is remembered of a connection between looks.
 #[derive(Debug, Default)]
@@ -41,7 +42,7 @@ pub(super) fn look(recogniser: &mut Recogniser, stream: &Stream<'_>) -> Option<R
     let news = match recogniser.told {
         None => first(&mut recogniser.stream, &stream),
         Some(Protocol::Tls) if recogniser.stream.tor => after_hello(&stream),
-        Some(Protocol::Tls | Protocol::Http) => nameless(&stream, recogniser.looks),
+        Some(Protocol::Tls | Protocol::Http) => nameless(&stream),
         Some(_) => News::Final(None),
     };
     match news {
@@ -51,7 +52,8 @@ pub(super) fn look(recogniser: &mut Recogniser, stream: &Stream<'_>) -> Option<R
         }
         News::Told(recognition) => Some(recognition),
         News::Nothing => {
-            if full || recogniser.looks >= GIVE_UP {
+            let limit = if recogniser.told.is_none() { GIVE_UP } else { NAMELESS };
+            if full || recogniser.looks >= limit {
                 recogniser.finish();
             }
             None
@@ -117,8 +119,8 @@ fn first(state: &mut State, stream: &Stream<'_>) -> News {
     if !more && both { News::Final(None) } else { News::Nothing }
 }
 
-/// Told without a name: the rest of a hello or head may bring it.
-fn nameless(stream: &Stream<'_>, looks: u8) -> News {
+/// Told without a name: the rest of a hello or head may bring it, until the other side answers.
+fn nameless(stream: &Stream<'_>) -> News {
     for format in [tls_head, http_head] {
         if let Ok(Some(recognition)) = format(stream)
             && (!recognition.name.is_empty() || !recognition.fingerprint.is_empty())
@@ -126,7 +128,7 @@ fn nameless(stream: &Stream<'_>, looks: u8) -> News {
             return News::done(recognition);
         }
     }
-    if looks >= NAMELESS { News::Final(None) } else { News::Nothing }
+    if stream.initiator.is_empty() || stream.responder.is_empty() { News::Nothing } else { News::Final(None) }
 }
 
 /// Turns a parse into an answer: what is short may still come true.
