@@ -62,7 +62,10 @@ fn tls_server(pair: &mut Pair, versions: TlsVersions, until: Instant) {
     });
 }
 
-async fn talk(net: Net, name: &'static str, trusted: Vec<Vec<u8>>) -> Result<(Vec<u8>, usize), Failure> {
+/// What came back, and how many certificates the server showed.
+type Talk = Result<(Vec<u8>, usize), Failure>;
+
+async fn talk(net: Net, name: &'static str, trusted: Vec<Vec<u8>>) -> Talk {
     let config = tls::client_config(&trusted, TlsVersions::Both, &["http/1.1"]);
     let stream = net.connect(Endpoint { ip: ip(SERVER), port: 443 }).await.unwrap();
     let mut stream = TlsStream::connect(stream, config, name).await?;
@@ -78,7 +81,7 @@ async fn talk(net: Net, name: &'static str, trusted: Vec<Vec<u8>>) -> Result<(Ve
     Ok((back, certificates))
 }
 
-fn run_tls(seed: u64, versions: TlsVersions) -> (Result<(Vec<u8>, usize), Failure>, Vec<KeptRecord>) {
+fn run_tls(seed: u64, versions: TlsVersions) -> (Talk, Vec<KeptRecord>) {
     let mut pair = pair(seed, LinkSetup::millis(15));
     tls_server(&mut pair, versions, year(2040));
     let trusted = vec![pair.authority.certificate()];

@@ -142,7 +142,7 @@ async fn dtls_exchange(
     let socket = named(net.udp_connect(remote))?;
     let mut hello = hello.clone();
     let mut sequence = 0;
-    for _ in 0..2 {
+    while sequence < 2 {
         let body = hello.emit_body();
         let datagram =
             dtls::fragments_of(1, 0xfefd, sequence, u64::from(sequence), &body, body.len()).concat();

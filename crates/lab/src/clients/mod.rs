@@ -1,7 +1,7 @@
 //! What clients do, and what an honest client sees of it.
 //!
-//! Every activity is an async function over [`Net`] that returns an [`Observed`]: its steps with times and failures
-//! under OONI's names, bytes, and rate over time. It knows nothing of boxes; the truth is elsewhere.
+//! Every activity is an async function over [`Net`] that returns an [`Observed`]: its steps with times and
+//! failures under OONI's names, bytes, and rate over time. It knows nothing of boxes; the truth is elsewhere.
 
 pub mod call;
 pub mod covert;
@@ -151,7 +151,7 @@ impl Observed {
         let room = EXCERPT.saturating_sub(self.excerpt.len());
         self.excerpt.extend_from_slice(&bytes[..bytes.len().min(room)]);
         let now = net.now();
-        // The last entry is always this moment's; the one before it is a tenth of a second older or the first.
+        // The last entry is always this moment's, the one before it a tenth of a second older.
         let len = self.progress.len();
         let fresh = len >= 2 && now.since(self.progress[len - 2].0) < Duration::from_millis(100);
         if fresh {

@@ -168,10 +168,13 @@ impl Resolver {
     }
 }
 
+/// Until when, and the upstream's bytes where it was one.
+type KeptAnswer = (Instant, Option<Vec<u8>>);
+
 /// Answers kept from upstream, and names found out about lately.
 #[derive(Clone, Debug, Default)]
 struct Kept {
-    until: BTreeMap<(String, u16), (Instant, Option<Vec<u8>>)>,
+    until: BTreeMap<(String, u16), KeptAnswer>,
 }
 
 /// Entries kept; the rest is asked again.

@@ -10,7 +10,8 @@ use okno_wire::wireguard::{self, Kind};
 
 use crate::net::{Net, NetError, TcpStream, UdpSocket};
 
-/// A WireGuard message with random bytes after its header (https://www.wireguard.com/papers/wireguard.pdf §5.4).
+/// A WireGuard message with random bytes after its header
+/// (https://www.wireguard.com/papers/wireguard.pdf §5.4).
 pub(crate) fn wireguard_message(net: &Net, kind: Kind) -> Vec<u8> {
     let mut bytes = wireguard::Message { kind, reserved: [0; 3] }.emit(0);
     let header = match kind {

@@ -1,7 +1,7 @@
 //! HTTP/1.1 servers, in the clear and under TLS: pages of a given size, redirects, block pages, refusals.
 //!
-//! One request line decides: `GET /bytes/N` gives N bytes, any other `GET` the page; `POST` and `PUT` are read
-//! to their end and counted. Connections are kept open until the client closes them or asks to.
+//! One request line decides: `GET /bytes/N` gives N bytes, any other `GET` the page; `POST` and `PUT` are
+//! read to their end and counted. Connections are kept open until the client closes them or asks to.
 
 use core::time::Duration;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! A middlebox as a node: a bump in the wire with a subscriber's side (port 0) and a core's side (port 1).
 //!
 //! It takes no TTL and has no address, as the real ones do not (IMC'22,
-//! https://ensa.fi/papers/tspu-imc22.pdf, [P], high). What it does is the engine's matter; the node adds how boxes
-//! fail: bypass, overload, sight of one way only.
+//! https://ensa.fi/papers/tspu-imc22.pdf, [P], high). What it does is the engine's matter; the node adds how
+//! boxes fail: bypass, overload, sight of one way only.
 
 use okno_censor::{Act, Context, Direction, Effects, Middlebox, Verdict};
 use okno_wire::{Instant, PacketView};

@@ -1,7 +1,7 @@
 //! Virtual time for libraries that ask for the time without taking it as an argument.
 //!
-//! Certificate verification and QUIC tokens ask a provider object. The provider reads this thread-local, which a
-//! world sets before its programs run; it is never the wall clock.
+//! Certificate verification and QUIC tokens ask a provider object. The provider reads this thread-local,
+//! which a world sets before its programs run; it is never the wall clock.
 
 use core::cell::Cell;
 
