@@ -556,3 +556,35 @@ fn what_was_looked_at_is_not_kept_and_stream_memory_has_an_end() {
     let stats = bench.engine.stats();
     assert!(stats.streams_evicted > 0 && stats.memory_bytes < 900_000, "{stats:?}");
 }
+
+#[test]
+fn how_a_packet_is_malformed_is_kept_as_evidence_of_its_flow() {
+    let mut bench = Bench::new(engine(Switches::default(), drop_for(75)));
+    let mut line = Line::new(1000);
+    let mut packet = line.up(DATA, b"x");
+    packet[20 + 12] = 0x10;
+    assert_eq!(bench.up(1, &packet), Verdict::Pass);
+    bench.engine.finish();
+    let summary = bench.engine.drain_flow_summaries().pop().expect("a flow");
+    let malformed = summary.malformed.expect("said");
+    assert_eq!((malformed.layer, malformed.offset), ("tcp", 12));
+    assert_eq!(bench.engine.stats().malformed, 1);
+}
+
+#[test]
+fn techniques_that_are_put_in_force_later_hear_of_flows_under_way_and_lift_what_the_old_ones_did() {
+    let mut bench = Bench::new(engine(Switches::default(), drop_for(75)));
+    let mut line = Line::new(1000);
+    bench.handshake(5, &mut line);
+    bench.up(5, &line.up(DATA, &hello("blocked.example")));
+    assert_eq!(bench.down(6, &line.down(flag::ACK, &[])), Verdict::Drop);
+    bench.engine.replace_techniques(Vec::new(), false);
+    assert_eq!(bench.down(7, &line.down(flag::ACK, &[])), Verdict::Drop);
+    let decision = Decision::new(Action::DROP, Evidence::default()).dropping_this();
+    bench.engine.replace_techniques(vec![Box::new(Sni { name: "other.example", decision })], true);
+    assert_eq!(bench.down(8, &line.down(flag::ACK, &[])), Verdict::Pass);
+    let mut other = Line::new(1001);
+    bench.handshake(9, &mut other);
+    assert_eq!(bench.up(9, &other.up(DATA, &hello("other.example"))), Verdict::Drop);
+    assert_eq!(bench.up(9, &Line::new(1002).up(DATA, &hello("blocked.example"))), Verdict::Pass);
+}

@@ -21,6 +21,9 @@ type Key = (IpAddr, IpAddr, u8, u32);
 /// A packet greater than this cannot be (RFC 791 §3.1).
 const MAX_PACKET: usize = 65_535;
 
+/// Packets of which fragments wait, or which are remembered as discarded.
+const MAX_WAITING: usize = 16_384;
+
 /// What became of a fragment.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Queued {
@@ -91,6 +94,7 @@ impl FragmentQueue {
         switches: &FragmentSwitches,
     ) -> Queued {
         self.expire(now, Duration::from_secs(u64::from(switches.timeout_s)));
+        while self.waiting.len() >= MAX_WAITING && self.drop_oldest() {}
         let key = (view.source, view.destination, key_protocol(view), fragment.id);
         self.serial += 1;
         let serial = self.serial;

@@ -120,3 +120,17 @@ fn what_waits_too_long_or_is_too_much_goes_and_is_counted() {
         assert!(queue.bytes() <= 1000);
     }
 }
+
+#[test]
+fn discarded_packets_are_remembered_only_up_to_a_number() {
+    let switches = FragmentSwitches::default();
+    let mut queue = FragmentQueue::new();
+    for id in 0..60_000_u32 {
+        for offset in [0, 8] {
+            let fragment = Fragment { id, offset, more: true };
+            let piece = ends()[1].emit(number::UDP, Some(fragment), &[0; 16]);
+            feed(&mut queue, 1, &piece, &switches);
+        }
+    }
+    assert!(queue.waiting.len() <= MAX_WAITING && queue.order.len() <= MAX_WAITING + 1);
+}

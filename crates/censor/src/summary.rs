@@ -1,7 +1,7 @@
 //! What is told of a flow when it is over.
 
 use okno_model::Mechanism;
-use okno_wire::{Endpoint, FlowKey, Instant, Protocol};
+use okno_wire::{Endpoint, FlowKey, Instant, Malformed, Protocol};
 
 use crate::middlebox::{ActKind, Direction, Evidence};
 use crate::technique::PerWay;
@@ -43,6 +43,8 @@ pub struct FlowSummary {
     pub name: String,
     /// JA4 or empty
     pub fingerprint: String,
+    /// how the first packet whose transport does not hold is broken
+    pub malformed: Option<Malformed>,
     /// what was done, the first of each kind and rule, in order
     pub deeds: Vec<FlowDeed>,
 }

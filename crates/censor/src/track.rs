@@ -8,7 +8,7 @@
 use core::time::Duration;
 
 use hashbrown::HashTable;
-use okno_wire::{Endpoint, FlowKey, Instant, Protocol};
+use okno_wire::{Endpoint, FlowKey, Instant, Malformed, Protocol};
 
 use crate::inspect::Inspection;
 use crate::installed::Installed;
@@ -109,6 +109,7 @@ pub(crate) struct Known {
     pub version: String,
     pub name: String,
     pub fingerprint: String,
+    pub malformed: Option<Malformed>,
     pub deeds: Vec<Deed>,
 }
 
@@ -145,6 +146,8 @@ pub(crate) struct FlowTable {
     slab: Vec<Option<Flow>>,
     free: Vec<u32>,
     ring: Vec<Vec<(u32, u32)>>,
+    /// entries in the ring; more than one a flow where flows went before their time
+    scheduled: usize,
     /// second up to which the ring was looked at
     second: u64,
     hand: usize,
@@ -162,6 +165,7 @@ impl FlowTable {
             slab: Vec::new(),
             free: Vec::new(),
             ring: vec![Vec::new(); SLOTS],
+            scheduled: 0,
             second: 0,
             hand: 0,
             serial: 0,
@@ -257,6 +261,7 @@ impl FlowTable {
         for second in from..target {
             let slot = (second % SLOTS as u64) as usize;
             let entries = core::mem::take(&mut self.ring[slot]);
+            self.scheduled -= entries.len();
             for (at, serial) in entries {
                 let Some(flow) = self.at(at as usize).filter(|flow| flow.serial == serial) else { continue };
                 if flow.is_idle(now, timeouts) {
@@ -303,6 +308,7 @@ impl FlowTable {
         for slot in &mut self.ring {
             slot.clear();
         }
+        self.scheduled = 0;
         core::mem::take(&mut self.slab).into_iter().flatten().collect()
     }
 
@@ -311,6 +317,21 @@ impl FlowTable {
         let ahead = (seconds(deadline) + 1).saturating_sub(self.second).clamp(1, SLOTS as u64 - 1);
         let slot = ((self.second + ahead) % SLOTS as u64) as usize;
         self.ring[slot].push((at, serial));
+        self.scheduled += 1;
+        if self.scheduled > 4 * self.slab.len() + 4096 {
+            self.compact();
+        }
+    }
+
+    /// Drops entries of flows that are gone, where time stands still and flows come and go.
+    fn compact(&mut self) {
+        let slab = &self.slab;
+        for slot in &mut self.ring {
+            slot.retain(|(at, serial)| {
+                slab.get(*at as usize).and_then(Option::as_ref).is_some_and(|flow| flow.serial == *serial)
+            });
+        }
+        self.scheduled = self.ring.iter().map(Vec::len).sum();
     }
 
     /// One flow that was not used since the hand last came by.

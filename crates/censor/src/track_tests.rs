@@ -121,3 +121,13 @@ fn the_hash_spreads_neighbouring_keys_over_all_its_bits() {
     }
     assert!(low.len() > 3900 && high.len() > 3900, "{} {}", low.len(), high.len());
 }
+
+#[test]
+fn flows_that_come_and_go_while_time_stands_still_leave_nothing_behind() {
+    let mut table = FlowTable::new(100);
+    for n in 0..100_000 {
+        add(&mut table, n, 1000);
+    }
+    assert_eq!(table.len(), 100);
+    assert!(table.memory() < 1 << 20, "{}", table.memory());
+}

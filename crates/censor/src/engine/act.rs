@@ -554,6 +554,7 @@ impl Engine {
             version: known.version,
             name: known.name,
             fingerprint: known.fingerprint,
+            malformed: known.malformed,
             deeds: deeds.collect(),
         }
     }

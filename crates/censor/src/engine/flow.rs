@@ -64,10 +64,14 @@ impl Engine {
             self.look(at, now, direction, packet, context.seed);
         }
         let verdict = self.act(at, now, direction, packet, context);
-        if asked_for.is_some() && verdict == Verdict::Pass {
-            return Verdict::Rewrite(super::forge::readdressed(packet, asked_for, None));
+        match (verdict, asked_for) {
+            (Verdict::Pass, Some(_)) => Verdict::Rewrite(super::forge::readdressed(packet, asked_for, None)),
+            (Verdict::Rewrite(bytes), Some(_)) => match PacketView::parse(&bytes) {
+                Ok(view) => Verdict::Rewrite(super::forge::readdressed(&view, asked_for, None)),
+                Err(_) => Verdict::Drop,
+            },
+            (verdict, _) => verdict,
         }
-        verdict
     }
 
     /// Whether a packet of a known key belongs to a new flow: the old one was idle for its time, or the
@@ -185,6 +189,9 @@ impl Engine {
         // A clock that goes back makes no flow older.
         flow.last = flow.last.max(now);
         flow.ways.of_mut(direction).ttl = packet.ttl;
+        if let Transport::Malformed(malformed, _) = packet.transport {
+            flow.known.get_or_insert_default().malformed.get_or_insert(malformed);
+        }
         if let Some(tcp) = packet.tcp().filter(|_| believed) {
             track_tcp(flow, &tcp, direction, fresh, &self.switches);
         }

@@ -133,6 +133,14 @@ impl Engine {
         }
         let old = self.rules.len() as u16;
         self.add(techniques);
+        // Flows under way are heard by the new techniques, too.
+        let watchers = |armed: bool| {
+            let rules = self.rules.iter().filter(|rule| !rule.retired);
+            let heard = rules.filter(|rule| armed || rule.interest.has(Interest::UNARMED_TOO));
+            heard.fold(0, |bits, rule| bits | rule.watch_bit)
+        };
+        let (armed, unarmed) = (watchers(true), watchers(false));
+        self.table.for_each(|flow| flow.watchers = if flow.armed { armed } else { unarmed });
         if lift {
             self.residuals.retain(|rule| rule >= old);
             self.table.for_each(|flow| {
