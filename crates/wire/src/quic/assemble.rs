@@ -1,7 +1,9 @@
 //! The ClientHello joined over frames, packets and datagrams.
 //!
 //! State belongs to one flow and is bounded: at most [`MAX_HELLO`] bytes and [`MAX_PIECES`] loose pieces,
-//! whatever the offsets say. Where pieces overlap the bytes that came first stay.
+//! whatever the offsets say. Where pieces overlap, what was joined to the start stays, and of pieces that
+//! wait for their turn the one with the lower offset (RFC 9000 §2.2 lets a receiver treat differing bytes as
+//! it likes).
 
 use super::frame::{Frame, frames};
 use super::gquic::{Chlo, GquicView};

@@ -114,7 +114,7 @@ fn a_hello_scattered_over_datagrams_is_joined_in_any_order() {
 }
 
 #[test]
-fn of_overlapping_pieces_the_first_stays() {
+fn of_overlapping_pieces_what_was_joined_stays() {
     let message = hello();
     let forged = vec![0xee; 40];
     let all = [
