@@ -10,6 +10,7 @@ pub mod clients;
 pub mod evasion;
 pub mod fidelity;
 mod host;
+pub mod matrix;
 pub mod nation;
 pub mod net;
 pub mod path;

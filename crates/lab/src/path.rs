@@ -156,6 +156,8 @@ pub fn walk(talk: &Conversation, sequence: &Sequence, boxes: &mut [Placed<'_>], 
 
 struct Walk<'a> {
     talk: &'a Conversation,
+    /// the server's port as the sequence uses it, which may be another than the conversation's
+    port: u16,
     sequence: &'a Sequence,
     road: &'a Road,
     queue: BinaryHeap<Reverse<(Instant, u64, Happening)>>,
@@ -187,6 +189,7 @@ impl<'a> Walk<'a> {
     fn new(talk: &'a Conversation, sequence: &'a Sequence, road: &'a Road) -> Self {
         Self {
             talk,
+            port: port_of(talk, sequence),
             sequence,
             road,
             queue: BinaryHeap::new(),
@@ -344,7 +347,7 @@ impl<'a> Walk<'a> {
     }
 
     fn reply_packet(&self, reply: &Reply) -> Vec<u8> {
-        let mut tcp = TcpRepr::data(self.talk.server.port, self.talk.client.port, reply.seq, reply.ack);
+        let mut tcp = TcpRepr::data(self.port, self.talk.client.port, reply.seq, reply.ack);
         tcp.flags = reply.flags;
         tcp.window = reply.window;
         tcp.options.clone_from(&reply.options);
@@ -356,7 +359,7 @@ impl<'a> Walk<'a> {
         if self.answered_hello || !self.receiver.is_established() {
             return;
         }
-        let read = greeting(&self.receiver.stream(), self.talk.server.port);
+        let read = greeting(&self.receiver.stream(), self.port);
         if matches!(read, Greeting::Incomplete | Greeting::Other) || !self.wanted(&read.name()) {
             // A decoy that the server took is answered too; the real name never comes.
             return;
@@ -367,8 +370,7 @@ impl<'a> Walk<'a> {
         let mut at = now;
         for piece in bytes.chunks(1_400) {
             let seq = self.receiver.snd_nxt;
-            let mut tcp =
-                TcpRepr::data(self.talk.server.port, self.talk.client.port, seq, self.receiver.rcv_nxt);
+            let mut tcp = TcpRepr::data(self.port, self.talk.client.port, seq, self.receiver.rcv_nxt);
             tcp.flags = flag::ACK | flag::PSH;
             self.receiver.snd_nxt = seq.wrapping_add(piece.len() as u32);
             at = at + Duration::from_micros(200);
@@ -395,7 +397,7 @@ impl<'a> Walk<'a> {
             let mut payload = vec![0x40; size];
             payload[..size.min(1)].fill(0xc0);
             self.answer += size;
-            let packet = udp(&self.server_ip(), self.talk.server.port, self.talk.client.port, &payload);
+            let packet = udp(&self.server_ip(), self.port, self.talk.client.port, &payload);
             let at = now + Duration::from_micros(200) * index;
             self.enter(at, Direction::Down, packet, self.road.routers, boxes);
         }
@@ -463,7 +465,7 @@ impl<'a> Walk<'a> {
         let read = if stream.is_empty() {
             crate::accept::quic_name(&self.datagrams).unwrap_or_default()
         } else {
-            greeting(&stream, self.talk.server.port).name()
+            greeting(&stream, self.port).name()
         };
         let limited = self.acts.iter().any(|act| matches!(act.kind, ActKind::Policed | ActKind::Delayed));
         let got = self.client.got;
@@ -496,6 +498,12 @@ impl<'a> Walk<'a> {
             acts: self.acts,
         }
     }
+}
+
+/// The port that the first packet goes to.
+fn port_of(talk: &Conversation, sequence: &Sequence) -> u16 {
+    let first = sequence.steps.first().and_then(|step| PacketView::parse(&step.packet).ok());
+    first.map(|view| view.ports().1).filter(|port| *port != 0).unwrap_or(talk.server.port)
 }
 
 /// The service's answer: TLS records or an HTTP response.

@@ -42,6 +42,13 @@ pub struct Strategy {
     pub build: fn(&Conversation) -> Sequence,
 }
 
+impl Strategy {
+    /// Whether it makes a hello of its own instead of changing the one it is given.
+    pub fn remakes_hello(&self) -> bool {
+        super::tls::HELLOS.iter().any(|strategy| strategy.id == self.id)
+    }
+}
+
 impl core::fmt::Debug for Strategy {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Strategy").field("id", &self.id).finish_non_exhaustive()

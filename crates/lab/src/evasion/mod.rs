@@ -141,9 +141,9 @@ impl Conversation {
     /// Adds `segments` after the last step.
     pub fn append(&self, steps: &mut Vec<Step>, segments: &[Segment]) {
         let mut at = steps.last().map_or(Duration::ZERO, |step| step.at);
-        for segment in segments {
+        for segment in segments.iter().flat_map(Segment::fitting) {
             at += segment.gap;
-            steps.extend(self.emit(segment).into_iter().map(|packet| Step { at, packet }));
+            steps.extend(self.emit(&segment).into_iter().map(|packet| Step { at, packet }));
         }
     }
 

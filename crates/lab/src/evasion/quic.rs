@@ -63,6 +63,7 @@ pub(super) const INITIALS: &[Strategy] = &[
         shuffled,
     ),
     of(Carrier::Quic, "quic_name_absent", "no server name", "-", absent),
+    of(Carrier::Quic, "quic_other_port", "an Initial of version 1 to port 8443", "IMC'22", other_port),
     of(Carrier::Quic, "quic_ipfrag", "two IP fragments", "zapret ipfrag2", ipfrag),
 ];
 
@@ -188,6 +189,12 @@ fn shuffled(talk: &Conversation) -> Sequence {
         frames.push(Frame::Ping);
     }
     one(talk, initial(Version::V1, 0, &frames, SIZE))
+}
+
+fn other_port(talk: &Conversation) -> Sequence {
+    let mut talk = talk.clone();
+    talk.server.port = 8_443;
+    v1(&talk)
 }
 
 fn absent(talk: &Conversation) -> Sequence {

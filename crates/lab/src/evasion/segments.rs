@@ -5,6 +5,9 @@ use core::time::Duration;
 use okno_wire::build::IpRepr;
 use okno_wire::packet::flag;
 
+/// Data of a full segment on Ethernet with timestamps (RFC 9293 §3.7.1, RFC 7323 appendix A).
+pub const MSS: usize = 1_448;
+
 /// What one segment carries and how it deviates from an honest one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -69,6 +72,20 @@ impl Segment {
     pub fn chunks(flight: &[u8], size: usize) -> Vec<Self> {
         let cuts: Vec<usize> = (1..flight.len().div_ceil(size.max(1))).map(|index| index * size).collect();
         Self::split(flight, &cuts)
+    }
+
+    /// Itself, or in pieces of [`MSS`] bytes when it is larger and not cut by the IP layer.
+    pub fn fitting(&self) -> Vec<Self> {
+        if self.payload.len() <= MSS || self.fragmenting.is_some() {
+            return vec![self.clone()];
+        }
+        let piece = |(index, part): (usize, &[u8])| {
+            self.clone().with(|segment| {
+                segment.payload = part.to_vec();
+                segment.offset += (index * MSS) as i64;
+            })
+        };
+        self.payload.chunks(MSS).enumerate().map(piece).collect()
     }
 
     /// Changed by `change`.

@@ -17,7 +17,9 @@ mod tests;
 
 use core::fmt;
 
+pub use rows::ike_init;
 pub use rows::rows;
+pub use stage::{BLOCKED, HARMLESS, Seen, Sent, Stage, Tcp, Udp, end};
 pub use trial::Trial;
 
 /// What the record says.

@@ -69,6 +69,12 @@ pub struct Stage {
     pub sent: Vec<Sent>,
 }
 
+impl core::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Stage").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
 /// When a stage's clock starts: a moment without meaning.
 const START: Instant = Instant::from_secs(1_700_000_000);
 

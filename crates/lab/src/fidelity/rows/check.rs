@@ -18,12 +18,6 @@ pub fn through(tried: Tried) -> Observed {
     Observed::new(tried == Tried::Through, format!("{tried:?}"))
 }
 
-/// One exchange of `flight` on a fresh connection.
-pub fn flight(profile: &str, technique: &str, flight: &[u8]) -> Answer {
-    let mut stage = only(profile, technique)?.stage()?;
-    Ok(through(exchange(&mut stage, &mut Tcp::new(40_000), flight)))
-}
-
 /// One exchange with a name, to a port.
 pub fn name_to_port(profile: &str, technique: &str, name: &str, port: u16) -> Answer {
     let mut stage = only(profile, technique)?.stage()?;

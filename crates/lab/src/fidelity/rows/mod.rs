@@ -12,6 +12,8 @@ mod throttle;
 mod tunnels;
 mod world;
 
+pub use tunnels::ike_init;
+
 use super::{Expected, Observed, Row, Run};
 
 /// All rows, in the order of the specification's mechanisms.
@@ -122,7 +124,6 @@ pub(super) mod source {
     pub const FOCI25: &str = "Niere et al., FOCI 2025, https://www.petsymposium.org/foci/2025/foci-2025-0016.pdf; https://github.com/net4people/bbs/issues/417";
     pub const FOCI26: &str = "Heitmann et al., FOCI 2026, https://www.petsymposium.org/foci/2026/foci-2026-0010.pdf; https://github.com/net4people/bbs/issues/654";
     pub const TSPUDOC: &str = "https://github.com/DanielLavrushin/tspu-docs (training material, 2021)";
-    pub const N4P_65: &str = "https://github.com/net4people/bbs/issues/65";
     pub const N4P_76: &str = "https://github.com/net4people/bbs/issues/76, /83, /274";
     pub const N4P_108: &str = "https://github.com/net4people/bbs/issues/108";
     pub const N4P_111: &str = "https://github.com/net4people/bbs/issues/111";

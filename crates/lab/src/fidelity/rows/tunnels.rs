@@ -154,23 +154,23 @@ pub fn amnezia(stage: &mut Stage, udp: Udp) -> Observed {
     Observed::new(all, "4 junk datagrams and 8 of the tunnel")
 }
 
+/// An IKE_SA_INIT message of 400 bytes with one SA payload (RFC 7296 §3.1, §3.2).
+pub fn ike_init(response: bool) -> Vec<u8> {
+    let mut bytes = random_bytes(1, "spi i", 8);
+    bytes.extend(if response { random_bytes(2, "spi r", 8) } else { vec![0; 8] });
+    // Next payload SA (33), version 2.0, IKE_SA_INIT (34), flags, message id, length.
+    bytes.extend([33, 0x20, 34, if response { 0x20 } else { 0x08 }, 0, 0, 0, 0]);
+    bytes.extend(400_u32.to_be_bytes());
+    bytes.extend([0, 0]);
+    bytes.extend(372_u16.to_be_bytes());
+    bytes.resize(400, 1);
+    bytes
+}
+
 fn ike(stage: &mut Stage) -> Observed {
-    let header = |response: bool, size: u32| {
-        let mut bytes = random_bytes(1, "spi i", 8);
-        bytes.extend(if response { random_bytes(2, "spi r", 8) } else { vec![0; 8] });
-        // RFC 7296 §3.1: next payload SA (33), version 2.0, IKE_SA_INIT (34), flags, message id, length.
-        bytes.extend([33, 0x20, 34, if response { 0x20 } else { 0x08 }, 0, 0, 0, 0]);
-        bytes.extend(size.to_be_bytes());
-        // One SA payload that fills the message (RFC 7296 §3.2).
-        let left = (size - 28) as u16;
-        bytes.extend([0, 0]);
-        bytes.extend(left.to_be_bytes());
-        bytes.resize(size as usize, 1);
-        bytes
-    };
     let udp = Udp::new(500).port(500);
-    let mut all = udp.up(stage, &header(false, 400)).passed();
-    all &= udp.down(stage, &header(true, 400)).passed();
+    let mut all = udp.up(stage, &ike_init(false)).passed();
+    all &= udp.down(stage, &ike_init(true)).passed();
     let natted = Udp::new(4_500).port(4_500);
     for index in 0..40_u32 {
         let mut esp = vec![0x11, 0x22, 0x33, 0x44];
