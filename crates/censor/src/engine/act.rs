@@ -169,7 +169,9 @@ impl Engine {
         let index_of_data = *flow.data_packets.of(direction);
         for index in 0..self.rules.len() {
             let rule = &self.rules[index];
-            if rule.watch_bit & flow.watchers == 0 || rule.retired {
+            // A flow may have been disarmed after its watchers were named.
+            let may = flow.armed || rule.interest.has(Interest::UNARMED_TOO);
+            if rule.watch_bit & flow.watchers == 0 || rule.retired || !may {
                 continue;
             }
             if rule.interest.has(Interest::PACKET) {
