@@ -103,7 +103,7 @@ impl FakeTls {
             let body = hello.extension(self.extension)?.body;
             if self.extension_bytes != 0
                 && body.len() != self.extension_bytes
-                && random_part(body) != Some(self.extension_bytes)
+                && !has_random_part(body, self.extension_bytes)
             {
                 return None;
             }
@@ -144,10 +144,13 @@ impl FakeTls {
     }
 }
 
-/// Length of the random part of an extension of ECH's shape: type, KDF, AEAD, configuration, then `enc`
-/// (RFC 9849 §5), which a browser fills with 32 bytes.
-fn random_part(body: &[u8]) -> Option<usize> {
-    Some(usize::from(u16::from_be_bytes([*body.get(6)?, *body.get(7)?])))
+/// Whether an extension of ECH's shape (type, KDF, AEAD, configuration, `enc`, payload: RFC 9849 §5) holds
+/// so many bytes of `enc`, whatever it announces: Telegram's announced 32 and held 20
+/// (https://github.com/telegramdesktop/tdesktop/pull/30513).
+fn has_random_part(body: &[u8], bytes: usize) -> bool {
+    let at = 8 + bytes;
+    let Some(&[high, low]) = body.get(at..at + 2) else { return false };
+    usize::from(u16::from_be_bytes([high, low])) == body.len() - at - 2
 }
 
 /// The hello in a first segment that may hold only its beginning. What decides a fingerprint's middle part,
