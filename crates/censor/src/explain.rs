@@ -25,6 +25,8 @@ pub struct Explanation {
     pub from: String,
     /// last day, empty when open
     pub until: String,
+    /// the day that is meant when none is given, empty when all rules hold
+    pub as_of: String,
     /// where its box stands and how it is built
     pub device: Vec<Figure>,
     /// what the shared machinery is told
@@ -223,6 +225,7 @@ pub fn explain(profile: &Profile) -> Explanation {
         country: profile.country.as_str().to_owned(),
         from,
         until,
+        as_of: profile.as_of.map(okno_model::Timestamp::date).unwrap_or_default(),
         device: figures(&profile.device),
         switches: figures(&profile.switches),
         rules: profile.rules.iter().map(|rule| explain_rule(profile, rule)).collect(),
@@ -329,7 +332,11 @@ impl Explanation {
     pub fn text(&self) -> String {
         let mut out = Text::default();
         out.line(0, &format!("{}: {}", self.name, self.title));
-        out.line(0, &period_words(&self.country, &self.from, &self.until));
+        let mut when = period_words(&self.country, &self.from, &self.until);
+        if !self.as_of.is_empty() {
+            let _ = write!(when, "; without a date it stands as of {}", self.as_of);
+        }
+        out.line(0, &when);
         if !self.summary.is_empty() {
             out.line(0, "");
             out.line(0, &self.summary);

@@ -38,6 +38,8 @@ pub struct Profile {
     pub country: Country,
     /// days in which it holds
     pub period: Period,
+    /// the day that is meant when none is given; without one all rules hold
+    pub as_of: Option<Timestamp>,
     /// shared machinery's switches by their paths in [`crate::Switches`], `tcp.reassembly`, each with its source
     pub switches: BTreeMap<String, Param>,
     /// where its box stands and how it is built, for a world's layout; no rule reads it
@@ -129,6 +131,13 @@ impl Profile {
         let mut profile = self.clone();
         profile.rules.retain(|rule| rule.period.contains(moment));
         profile
+    }
+
+    /// The profile on the day that is meant when none is given: of rules that followed one another, those of
+    /// that day alone.
+    #[must_use]
+    pub fn standing(&self) -> Self {
+        self.as_of.map_or_else(|| self.clone(), |day| self.at(day))
     }
 
     /// The profile as an autonomous system had it: rules that name others only are left out.

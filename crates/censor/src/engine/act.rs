@@ -355,7 +355,8 @@ impl Engine {
                 continue;
             }
             at_hand.rule = &self.rules[usize::from(installed.rule)].name;
-            let deal = installed.deal(&at_hand);
+            // A packet that an earlier action took does not reach the next one's bucket or count.
+            let deal = if outcome.is_none() { installed.deal(&at_hand) } else { Deal::Pass };
             if installed.refresh == Refresh::Packet && now >= installed.from {
                 installed.until = now + installed.lasting;
                 if installed.scope != Scope::Flow {

@@ -416,9 +416,9 @@ pub(crate) fn sources(root: &Node<'_>) -> Result<BTreeMap<String, String>, Profi
 
 /// A whole profile.
 pub(super) fn profile(file: &str, text: &str) -> Result<Profile, ProfileError> {
-    const OWN: [&str; 14] = [
-        "device", "name", "title", "summary", "country", "from", "until", "extends", "without", "sources",
-        "switches", "lists", "rule", "variants",
+    const OWN: [&str; 15] = [
+        "as_of", "device", "name", "title", "summary", "country", "from", "until", "extends", "without",
+        "sources", "switches", "lists", "rule", "variants",
     ];
     let source = Source::new(file, text);
     let table = source.parse(text)?;
@@ -432,6 +432,7 @@ pub(super) fn profile(file: &str, text: &str) -> Result<Profile, ProfileError> {
             summary: String::new(),
             country: Country::UNKNOWN,
             period: Period::default(),
+            as_of: None,
             switches: BTreeMap::new(),
             device: BTreeMap::new(),
             rules: Vec::new(),
@@ -447,6 +448,7 @@ pub(super) fn profile(file: &str, text: &str) -> Result<Profile, ProfileError> {
     profile.country = Country::parse(country)
         .ok_or_else(|| root.error(format!("`{country}` is no country"), "use two letters of ISO 3166"))?;
     profile.period = root.period()?;
+    profile.as_of = root.date("as_of")?;
     profile.sources.extend(sources(&root)?);
     profile.lists.take_over(lists(&root)?);
     let own = params(&root, "switches", &profile.sources)?;

@@ -46,13 +46,13 @@ fn every_alternative_of_every_built_in_parameter_can_be_chosen_and_builds() {
 }
 
 #[test]
-fn every_technique_is_used_by_some_built_in_profile_or_is_a_scenarios_own() {
+fn every_technique_is_used_by_some_built_in_profile() {
     let used: Vec<&str> = BUILTIN
         .iter()
         .flat_map(|(name, _)| builtin(name).unwrap().rules.iter().map(|rule| rule.technique.as_str()))
         .collect();
     for spec in techniques::TECHNIQUES {
-        assert!(used.contains(&spec.name) || spec.name == "fail_open", "{}", spec.name);
+        assert!(used.contains(&spec.name), "{}", spec.name);
     }
 }
 
@@ -153,6 +153,17 @@ fn a_long_lived_profile_follows_its_dates() {
     assert_eq!(on("2021-09-05"), ["twitter-exact", "wireguard-2021"]);
     let changes: Vec<String> = profile.changes().iter().map(|day| day.date()).collect();
     assert_eq!(changes[..3], ["2021-03-10", "2021-03-14", "2021-04-02"]);
+}
+
+#[test]
+fn without_a_date_a_profile_stands_as_of_its_own_day_with_rules_in_force() {
+    for (name, _) in BUILTIN.iter().filter(|(name, _)| *name != "none") {
+        let profile = builtin(name).unwrap();
+        assert!(profile.standing().active().count() > 0, "{name}");
+        assert!(profile.as_of.is_none_or(|day| profile.period.contains(day)), "{name}");
+    }
+    let standing = builtin("tspu-2021").unwrap().standing();
+    assert_eq!(standing.rules.iter().map(|rule| rule.id.as_str()).collect::<Vec<_>>(), ["twitter-exact"]);
 }
 
 #[test]

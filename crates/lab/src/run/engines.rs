@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use okno_censor::profile::{Profile, ProfileError};
-use okno_censor::{Engine, Middlebox, techniques};
+use okno_censor::Middlebox;
 use okno_model::Timestamp;
 use okno_wire::Instant;
 
@@ -88,8 +88,7 @@ fn machine(
     for (name, entries) in lists {
         profile.override_list(name, "the scenario's list", &entries.join("\n"))?;
     }
-    let techniques = techniques::build(&profile)?;
-    Ok(Box::new(Engine::new(okno_censor::Switches::default(), techniques)))
+    Ok(Box::new(profile.engine()?))
 }
 
 /// A profile by its words: the scenario's own first, then those that come with the lab.
