@@ -98,7 +98,8 @@ fn key_and_counter(opening: &[u8; OPENING]) -> ([u8; 32], u128) {
 }
 
 /// The framing of a connection that is not obfuscated. All but the first forms start with a tag; their
-/// first message has no key yet: eight zero bytes, an id, a length (https://core.telegram.org/mtproto/description).
+/// first message has no key yet: eight zero bytes, an id, a length
+/// (https://core.telegram.org/mtproto/description).
 pub fn plain(bytes: &[u8]) -> Result<Framing, Malformed> {
     let first = bytes.first().copied().unwrap_or(0);
     let (framing, at) = match (first, be32(bytes, 0)) {

@@ -129,8 +129,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Whether bytes begin as SIP does: a method and a URI of telephony, or the version and a status. Twelve bytes
-/// and more; for heads that are damaged or cut in their first line.
+/// Whether bytes begin as SIP does: a method and a URI of telephony, or the version and a status. For heads
+/// that are damaged or cut in their first line.
 pub fn looks_like_sip(bytes: &[u8]) -> bool {
     if let Some(rest) = bytes.strip_prefix(b"SIP/2.0 ") {
         return matches!(rest, [b'1'..=b'6', b'0'..=b'9', b'0'..=b'9', ..]);

@@ -340,7 +340,7 @@ fn only_what_is_random_on_both_sides_is_fully_encrypted() {
     assert_eq!(tcp(&framed, &answered, HIGH, false), None, "a length in front is no noise");
 }
 
-/// First messages of protocols that are not ours, with their ports; four times, since some of ours need a run.
+/// First messages of protocols that are not ours, with their ports.
 fn neighbours() -> Vec<(&'static str, u16, Vec<u8>)> {
     let pad = |head: &[u8], size: usize| {
         let mut bytes = head.to_vec();

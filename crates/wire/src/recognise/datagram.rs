@@ -136,8 +136,8 @@ fn elsewhere(payload: &[u8], ports: Ports) -> Option<News> {
     if OTHERS.iter().any(|&port| ports.has(port)) && !ports.has(53) {
         return Some(News::Final(None));
     }
-    // Discord's address discovery (type 1, length 70; https://discord.com/developers/docs/topics/voice-connections)
-    // and keepalive: the media after them is Discord's.
+    // Discord's address discovery (type 1, length 70) and keepalive: the media after them is Discord's
+    // (https://discord.com/developers/docs/topics/voice-connections).
     let discovery = payload.len() == 74 && payload.starts_with(&[0, 1, 0, 70]);
     let keepalive = payload.len() == 8 && payload.starts_with(&[0x13, 0x37, 0xca, 0xfe]);
     (discovery || keepalive).then_some(News::Final(None))

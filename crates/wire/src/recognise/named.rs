@@ -47,8 +47,8 @@ pub(super) fn dns(payload: &[u8], ports: Ports) -> Option<Recognition> {
     Some(told)
 }
 
-/// On port 53: old operations, errors that repeat no question, and messages whose names are damaged. Flags and
-/// counts must be such as occur (RFC 1035 §4.1.1).
+/// On port 53: old operations, errors that repeat no question, and messages whose names are damaged. Flags
+/// and counts must be such as occur (RFC 1035 §4.1.1).
 fn is_rare(message: &dns::MessageView<'_>) -> bool {
     let [questions, answers, authorities, additionals] = message.counts;
     let bare = message.counts == [0; 4] && message.is_response() && message.rcode() != 0;

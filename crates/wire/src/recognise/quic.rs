@@ -45,8 +45,8 @@ impl Short {
     }
 }
 
-/// Whether a datagram holds the refusal or hello of an early Google server, which names no version: the tag, a
-/// count of entries, and the entries' first tag in letters.
+/// Whether a datagram holds the refusal or hello of an early Google server, which names no version: the tag,
+/// a count of entries, and the entries' first tag in letters.
 pub(super) fn is_google_reject(payload: &[u8]) -> bool {
     if payload.len() < 64 || payload[0] & 0x80 != 0 || payload[0] & 0x01 != 0 {
         return false;
