@@ -9,7 +9,7 @@ use crate::fidelity::Observed;
 use crate::fidelity::stage::{BLOCKED, HARMLESS, Stage, Tcp, Tried, end, exchange, hello};
 use crate::fidelity::trial::Trial;
 
-const P: &str = "tspu-2021@2021-04-05";
+const P: &str = "tspu-2021";
 const PAPER: Said = Said { source: source::IMC21, tag: 'P', confidence: "high", profile: P };
 
 /// The rule in force longest, with the stage's names.
