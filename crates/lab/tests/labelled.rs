@@ -228,3 +228,60 @@ fn labelled_flows_are_told_and_others_are_not_mistaken() {
     assert!(right * 100 >= claimed_flows * 99, "fewer than 99 % of the claimed flows were told");
     assert!(mistaken * 1000 <= other_flows, "more than 0.1 % of the other flows were mistaken");
 }
+
+/// What the test suites of Suricata and Zeek say of their captures by the names they gave them: the
+/// beginning of a name, and the protocol of at least one flow.
+const BY_NAME: &[(&str, Protocol)] = &[
+    ("ikev", Protocol::Ike),
+    ("ja4-quic", Protocol::Quic),
+    ("quic", Protocol::Quic),
+    ("sip", Protocol::Sip),
+    ("socks", Protocol::Socks),
+    ("ssh", Protocol::Ssh),
+    ("tls__dtls", Protocol::Dtls),
+    ("tls__ocsp-re", Protocol::Http),
+    ("tls__webrtc", Protocol::Dtls),
+    ("tls", Protocol::Tls),
+    ("dns__", Protocol::Dns),
+    ("tunnels__socks", Protocol::Socks),
+    ("websocket", Protocol::Http),
+];
+
+/// Names that promise otherwise: damage made to crash a parser, junk, another protocol first.
+const OTHERWISE: &[&str] = &[
+    "quic__383379789-decrypt-crash",
+    "quic__vector-max-size-crash",
+    "sip-ssdp-pm",
+    "sip__sip-junk-before-request",
+    // TLS comes after a talk in SMTP, IMAP, POP3, XMPP.
+    "starttls",
+];
+
+#[test]
+fn captures_of_other_suites_are_told_as_their_names_say_and_tunnels_are_none_of_ours() {
+    let Some(data) = shared_data() else {
+        eprintln!("skipped: no shared data");
+        return;
+    };
+    let mut judged = 0;
+    for folder in ["suricata", "zeek"] {
+        for entry in std::fs::read_dir(data.join("pcap").join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.ends_with(".gz") || OTHERWISE.iter().any(|otherwise| name.contains(otherwise)) {
+                continue;
+            }
+            let told: Vec<_> = flows(&path).into_values().flatten().map(|told| told.protocol).collect();
+            if let Some((_, protocol)) = BY_NAME.iter().find(|(begin, _)| name.starts_with(begin)) {
+                judged += 1;
+                assert!(told.contains(protocol), "{name}: told {told:?}, not {protocol:?}");
+            } else if name.starts_with("tunnels__") || name.starts_with("vxlan") || name.starts_with("rfb") {
+                judged += 1;
+                // One capture holds a DNS query on GTP's port.
+                let others: Vec<_> = told.iter().filter(|told| **told != Protocol::Dns).collect();
+                assert!(others.is_empty(), "{name}: told {others:?}");
+            }
+        }
+    }
+    assert!(judged >= 100, "{judged} captures judged");
+}

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use okno_censor::profile::{Profile, ProfileError};
 use okno_censor::Middlebox;
+use okno_censor::profile::{Profile, ProfileError};
 use okno_model::Timestamp;
 use okno_wire::Instant;
 
