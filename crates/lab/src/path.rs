@@ -542,3 +542,7 @@ pub(crate) fn lower_ttl(packet: &mut [u8], routers: u8) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+#[path = "path_tests.rs"]
+mod tests;

@@ -173,6 +173,16 @@ const SEGMENTS: &[Strategy] = &[
     of(Carrier::Tcp, "ipfrag_8", "eight IP fragments", "zapret ipfrag", ipfrag_8),
     of(Carrier::Tcp, "ipfrag_45", "45 IP fragments", "IMC'22", ipfrag_45),
     of(Carrier::Tcp, "ipfrag_46", "46 IP fragments", "IMC'22", ipfrag_46),
+    of(Carrier::Tcp6, "ipfrag6", "two IPv6 fragments", "zapret ipfrag2", ipfrag),
+    of(
+        Carrier::Tcp6,
+        "ipfrag6_disorder",
+        "two IPv6 fragments, second first",
+        "zapret ipfrag2",
+        ipfrag_disorder,
+    ),
+    of(Carrier::Tcp6, "ipfrag6_45", "45 IPv6 fragments", "IMC'22", ipfrag_45),
+    of(Carrier::Tcp6, "ipfrag6_46", "46 IPv6 fragments", "IMC'22", ipfrag_46),
     of(
         Carrier::Tcp6,
         "hop_by_hop_fake",

@@ -9,6 +9,8 @@
 mod catalogue;
 mod quic;
 mod segments;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use core::ops::Range;

@@ -14,6 +14,8 @@ use okno_censor::{
 use okno_model::Mechanism;
 use okno_wire::Instant;
 
+use super::Observed;
+use super::rows::{Rows, Said};
 use crate::evasion::{Conversation, strategy};
 use crate::fidelity::stage::{BLOCKED, end};
 use crate::path::{Ending, Outcome, Placed, Road, walk};
@@ -138,6 +140,24 @@ pub fn run(id: &str, censor: &str) -> Option<Outcome> {
     let mut boxes: Vec<Placed<'_>> =
         engine.iter_mut().map(|engine| Placed { hop: 0, middlebox: engine }).collect();
     Some(walk(&talk, &sequence, &mut boxes, &road))
+}
+
+/// A row for each tool's run: the cells of all censors at once.
+pub(super) fn rows(rows: &mut Rows) {
+    let said = Said {
+        source: "byedpi, zapret nfqws and curl, run live against four NFQUEUE filters and a Linux server",
+        tag: 'M',
+        confidence: "high",
+        profile: "switches",
+    };
+    for (tool, id, cells) in CELLS {
+        let what = format!("{tool}: as live through {} censors made of switches", CENSORS.len());
+        rows.holds(said, &format!("live.{tool}"), &what, move || {
+            let got: Vec<Option<bool>> = CENSORS.iter().map(|censor| came_through(id, censor)).collect();
+            let same = got.iter().zip(cells).all(|(got, expected)| *got == Some(expected));
+            Ok(Observed::new(same, format!("{got:?}")))
+        });
+    }
 }
 
 /// Whether the request came through.

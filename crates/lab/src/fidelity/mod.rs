@@ -74,7 +74,7 @@ pub struct Row {
     /// public source
     pub source: &'static str,
     /// kind of source: P paper, S paper as quoted, K machine-extracted corpus, R recalled, F field report, V
-    /// vendor, O operator, N news, C a tool's code
+    /// vendor, O operator, N news, C a tool's code, M measured by the lab's makers
     pub tag: char,
     /// `high`, `medium`, `low` and between
     pub confidence: &'static str,

@@ -21,6 +21,30 @@ fn strategies_and_plain_censors_give_the_cells_that_real_tools_gave_live() {
 }
 
 #[test]
+fn the_live_cells_are_those_of_the_shared_measurement() {
+    let root = std::env::var_os("OKNO_SHARED_DATA").map(std::path::PathBuf::from);
+    let root =
+        root.unwrap_or_else(|| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"));
+    let Ok(text) = std::fs::read_to_string(root.join("evasion/live_matrix.tsv")) else {
+        println!("skipped: no shared data");
+        return;
+    };
+    let mut lines = text.lines();
+    let head: Vec<&str> = lines.next().unwrap_or("").split('\t').skip(1).collect();
+    assert_eq!(head, CENSORS);
+    let measured: Vec<(String, Vec<bool>)> = lines
+        .map(|line| {
+            let mut fields = line.split('\t');
+            let tool = fields.next().unwrap_or("").to_owned();
+            (tool, fields.map(|field| field == "200").collect())
+        })
+        .collect();
+    let ours: Vec<(String, Vec<bool>)> =
+        CELLS.iter().map(|(tool, _, cells)| ((*tool).to_owned(), cells.to_vec())).collect();
+    assert_eq!(measured, ours);
+}
+
+#[test]
 fn no_row_that_the_record_supports_fails_and_at_least_150_pass() {
     let report = fidelity();
     println!("{}", report.table());

@@ -1,13 +1,14 @@
 //! Which evasion survives which mechanism, which protocol survives which year.
 //!
 //! Nothing here is looked up: each cell runs a packet sequence through the shipped profile's rule, over
-//! routers, to a modelled server, and reports how it ended for the client. Where the public record states
+//! routers, to a modelled server, and reports how it ended for the client. A third table asks the servers alone. Where the public record states
 //! what came of it, the cell says whether the model agrees; the record is in [`record`], apart from the
 //! computation.
 
 mod evasions;
 mod protocols;
 pub mod record;
+mod servers;
 
 #[cfg(test)]
 mod tests;
@@ -80,18 +81,20 @@ pub struct Table {
     pub cells: Vec<Cell>,
 }
 
-/// Both tables.
+/// The tables.
 #[derive(Clone, Debug, Serialize)]
 pub struct Matrix {
     /// evasions by mechanism and year
     pub evasions: Table,
     /// protocols by profile and day
     pub protocols: Table,
+    /// evasions by server, no box between
+    pub servers: Table,
 }
 
-/// Computes both tables. The same on every run.
+/// Computes the tables. The same on every run.
 pub fn matrix() -> Result<Matrix, String> {
-    Ok(Matrix { evasions: evasions::table()?, protocols: protocols::table()? })
+    Ok(Matrix { evasions: evasions::table()?, protocols: protocols::table()?, servers: servers::table() })
 }
 
 impl Table {

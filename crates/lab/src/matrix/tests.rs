@@ -45,6 +45,17 @@ fn silent_cells_are_not_recorded_ones() {
 }
 
 #[test]
+fn linux_takes_what_every_evasion_means_to_say_and_windows_not_three_of_them() {
+    let refused = |server: &str| -> Vec<&str> {
+        let cells = MATRIX.servers.cells.iter().filter(|cell| cell.column == server && !cell.survives);
+        cells.map(|cell| cell.row.as_str()).collect()
+    };
+    assert_eq!(refused("linux"), Vec::<&str>::new());
+    assert_eq!(refused("windows"), ["fake_md5", "fake_timestamp", "fakeddisorder_md5"]);
+    assert_eq!(refused("linux-open"), ["hop_by_hop_fake"]);
+}
+
+#[test]
 fn the_same_tables_come_of_every_run() {
     let (one, two) = (&*MATRIX, matrix().expect("a matrix"));
     assert_eq!(one.evasions.text(), two.evasions.text());

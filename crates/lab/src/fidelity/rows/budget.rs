@@ -94,6 +94,10 @@ fn freeze(rows: &mut Rows) {
         let passed = count(&mut stage, &mut Tcp::new(40_001), &hello(HARMLESS), 25);
         Ok(Observed::new(passed == 25, format!("{passed} passed")))
     });
+    freeze_scope(rows);
+}
+
+fn freeze_scope(rows: &mut Rows) {
     for (id, port) in [("80", 80), ("5555", 5_555), ("8443", 8_443)] {
         rows.fails(FIELD, &format!("M12.port_{id}"), &format!("the 26th packet on port {port}"), move || {
             let mut tcp = Tcp::new(40_000).port(port);

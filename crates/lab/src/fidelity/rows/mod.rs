@@ -30,6 +30,7 @@ pub fn rows() -> Vec<Row> {
     names::rows(&mut rows);
     world::rows(&mut rows);
     super::matrix_rows::rows(&mut rows);
+    super::live::rows(&mut rows);
     rows.list
 }
 

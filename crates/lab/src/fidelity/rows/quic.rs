@@ -68,6 +68,12 @@ fn first_generation(rows: &mut Rows) {
             one(P, T, port, &initial_for(Version::V1, Some(HARMLESS), 1_200))
         });
     }
+    first_generation_flows(rows);
+}
+
+fn first_generation_flows(rows: &mut Rows) {
+    const P: &str = "tspu-2022";
+    const T: &str = "quic_version";
     rows.passes(FIRST, "M6.three_dummies", "version 1 after three dummy datagrams", || {
         let mut stage = only(P, T)?.stage()?;
         let udp = Udp::new(50_000);

@@ -133,6 +133,11 @@ fn reset(rows: &mut Rows) {
             Ok(Observed::new(stage.sent.is_empty(), format!("{} packets sent", stage.sent.len())))
         },
     );
+    reset_state(rows);
+}
+
+fn reset_state(rows: &mut Rows) {
+    const SNI1: &str = "sni_reset";
     rows.passes(PAPER, "M1.neutral_name", "the same address with a neutral name", || {
         name_to_port(PROFILE, SNI1, HARMLESS, 443)
     });
