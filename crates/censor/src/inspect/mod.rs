@@ -106,6 +106,7 @@ impl Inspection {
             + self.lanes.up.assembler.memory()
             + self.lanes.down.assembler.memory()
             + self.datagrams.memory()
+            + self.recogniser.as_ref().map_or(0, Recogniser::held_bytes)
     }
 
     /// A SYN of one way: data begins after it.

@@ -20,6 +20,8 @@ const AFTER_STUN: u16 = 64;
 #[derive(Debug, Default)]
 pub(super) struct State {
     watch: Option<Box<Watch>>,
+    /// datagrams that can be no media; here, since most flows that tell nothing need no more
+    other: u8,
 }
 
 impl State {
@@ -44,8 +46,6 @@ struct Watch {
     quic: quic::Flow,
     short: [quic::Short; 2],
     keepalives: u8,
-    /// datagrams that can be no media
-    other: u8,
 }
 
 /// Short names for a side's place in [`Watch`].
@@ -122,8 +122,7 @@ fn first(state: &mut State, side: Side, payload: &[u8], ports: Ports) -> News {
         .or_else(|| esp_first(payload, ports))
         .unwrap_or_else(|| {
             if byte >> 6 != 2 && payload.len() > 12 {
-                let watch = state.watch.get_or_insert_default();
-                watch.other = watch.other.saturating_add(1);
+                state.other = state.other.saturating_add(1);
             }
             News::Nothing
         })
@@ -323,10 +322,9 @@ fn media(state: &mut State, side: Side, payload: &[u8]) -> Option<News> {
         return Some(News::done(plain(Protocol::Rtp, "rtcp", Certainty::Pattern)));
     }
     let (mine, _) = place(side);
-    let watch = state.watch.get_or_insert_default();
-    let run = watch.media[mine].take(payload);
+    let run = state.watch.get_or_insert_default().media[mine].take(payload);
     // Media that begins amid other things belongs to a protocol of its own.
-    (run >= 3 && watch.other <= MAX_OTHER).then(|| News::done(plain(Protocol::Rtp, "", Certainty::Pattern)))
+    (run >= 3 && state.other <= MAX_OTHER).then(|| News::done(plain(Protocol::Rtp, "", Certainty::Pattern)))
 }
 
 /// Two pieces of a TURN channel in a row, each as long as it says (or padded to four bytes).
