@@ -40,7 +40,8 @@ pub struct Profile {
     pub period: Period,
     /// the day that is meant when none is given; without one all rules hold
     pub as_of: Option<Timestamp>,
-    /// shared machinery's switches by their paths in [`crate::Switches`], `tcp.reassembly`, each with its source
+    /// shared machinery's switches by their paths in [`crate::Switches`] (`tcp.reassembly`), each with its
+    /// source
     pub switches: BTreeMap<String, Param>,
     /// where its box stands and how it is built, for a world's layout; no rule reads it
     pub device: BTreeMap<String, Param>,

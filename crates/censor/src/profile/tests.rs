@@ -138,6 +138,49 @@ fn an_error_names_file_line_and_what_to_do() {
     }
 }
 
+/// A cheap stream of numbers.
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % below.max(1)
+    }
+}
+
+#[test]
+fn a_damaged_profile_is_read_or_refused_with_a_place_and_never_panics() {
+    let mut dice = Dice(11);
+    let mut refused = 0;
+    for (_, text) in BUILTIN {
+        for _ in 0..25 {
+            let mut bytes = text.as_bytes().to_vec();
+            for _ in 0..=dice.throw(3) {
+                let at = dice.throw(bytes.len());
+                match dice.throw(4) {
+                    0 => bytes[at] = b"\"'=[]{}0-9.\n\xff"[dice.throw(13)],
+                    1 => drop(bytes.remove(at)),
+                    2 => bytes.truncate(at.max(1)),
+                    _ => {
+                        let line = bytes[at..].iter().position(|byte| *byte == b'\n').unwrap_or(0);
+                        bytes.drain(at..at + line);
+                    }
+                }
+            }
+            let damaged = String::from_utf8_lossy(&bytes);
+            match Profile::parse("damaged.toml", &damaged) {
+                Ok(profile) => drop(profile.engine()),
+                Err(error) => {
+                    refused += 1;
+                    assert!(!error.problem.is_empty() && !error.fix.is_empty(), "{error}");
+                    assert!(error.line <= damaged.lines().count() + 1, "{error}");
+                }
+            }
+        }
+    }
+    assert!(refused > 100, "{refused} of {}", BUILTIN.len() * 25);
+}
+
 #[test]
 fn a_long_lived_profile_follows_its_dates() {
     let profile = builtin("tspu-2021").unwrap();

@@ -1,7 +1,7 @@
 //! The box under load (M29): it drops at random, or fails open and filters nothing.
 //!
-//! tspu-docs, https://github.com/DanielLavrushin/tspu-docs: lost heartbeats turn the bypass on, a full session
-//! table drops. A scenario gives the times; a rule without windows holds always.
+//! tspu-docs, https://github.com/DanielLavrushin/tspu-docs: lost heartbeats turn the bypass on, a full
+//! session table drops. A scenario gives the times; a rule without windows holds always.
 
 use okno_model::{Mechanism, Timestamp};
 use okno_wire::Instant;

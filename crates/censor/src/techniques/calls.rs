@@ -1,6 +1,7 @@
 //! Calls of messengers (M20): STUN and TURN on the messengers' ports lose most of their packets.
 //!
-//! Built as a loss on recognised packets, which no packet-level study bears out: press digests and OONI, 2025.
+//! Built as a loss on recognised packets, which no packet-level study bears out: press digests and OONI,
+//! 2025.
 
 use okno_model::Mechanism;
 use okno_wire::Protocol;

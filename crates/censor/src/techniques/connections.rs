@@ -63,7 +63,7 @@ pub static CONNECTIONS: TechniqueSpec = TechniqueSpec {
     ]],
     make: |maker| {
         let (window, freeze) = (maker.time("window_s")?, maker.draw("freeze_s")?);
-        let longest = window.max(maker.time("freeze_s")?).max(Duration::from_secs(600));
+        let longest = window.max(freeze.longest()).max(Duration::from_secs(600));
         Ok(Box::new(Connections {
             ruling: maker.ruling(),
             networks: maker.networks("networks")?,

@@ -1,7 +1,8 @@
 //! Encrypted names: ECH to one provider (M11), and ESNI before it.
 //!
 //! Either condition alone passes: the outer name and the extension together set the rule off.
-//! FOCI 2025, https://www.petsymposium.org/foci/2025/foci-2025-0016.pdf; https://github.com/net4people/bbs/issues/417
+//! FOCI 2025, https://www.petsymposium.org/foci/2025/foci-2025-0016.pdf;
+//! https://github.com/net4people/bbs/issues/417
 
 use okno_model::Mechanism;
 

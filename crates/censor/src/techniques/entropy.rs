@@ -83,7 +83,7 @@ pub(super) fn set_bits(payload: &[u8]) -> f64 {
 /// The exemptions by printable bytes (Wu et al. 2023 §4, Ex2 to Ex4; recalled).
 fn is_printable(payload: &[u8]) -> bool {
     let printable = |byte: &u8| (0x20..=0x7e).contains(byte);
-    if payload.len() >= 6 && payload[..6].iter().all(|byte| printable(byte)) {
+    if payload.len() >= 6 && payload[..6].iter().all(printable) {
         return true;
     }
     let count = payload.iter().filter(|byte| printable(byte)).count();

@@ -110,7 +110,7 @@ fn make(maker: &Maker<'_>) -> Result<Box<dyn Technique>, ProfileError> {
         "none" => Manner::None,
         _ => Manner::Inject,
     };
-    let longest = maker.time("residual_s")?.max(Duration::from_secs(1));
+    let longest = maker.draw("residual_s")?.longest().max(Duration::from_micros(1));
     Ok(Box::new(Inject {
         ruling: maker.ruling(),
         trigger: Trigger::new(maker)?,

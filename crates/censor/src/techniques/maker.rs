@@ -233,6 +233,11 @@ pub(super) struct Draw {
 }
 
 impl Draw {
+    /// The longest time that may be drawn.
+    pub(super) fn longest(&self) -> Duration {
+        seconds(self.high)
+    }
+
     /// A whole number, evenly among those of the range.
     pub(super) fn count(&self, ruling: &Ruling, seed: u64, key: &FlowKey) -> u64 {
         let (low, high) = (self.low.round() as u64, self.high.round() as u64);

@@ -1,7 +1,7 @@
 //! The throttler of March 2021 (M8): a bare substring, an inspection budget, a bucket for each way.
 //!
-//! It reads a hello of either side, but only in flows opened from inside, and stops for good at a first packet
-//! that is long and no protocol it knows. IMC 2021, https://censoredplanet.org/throttling
+//! It reads a hello of either side, but only in flows opened from inside, and stops for good at a first
+//! packet that is long and no protocol it knows. IMC 2021, https://censoredplanet.org/throttling
 
 use okno_model::Mechanism;
 use okno_wire::packet::number;

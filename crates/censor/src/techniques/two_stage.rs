@@ -66,7 +66,7 @@ pub static TWO_STAGE: TechniqueSpec = TechniqueSpec {
             delay,
             release,
             scope: maker.scope("ban")?,
-            reported: Memory::new(maker.time("delay_s")?.max(Duration::from_secs(60)), MOST_REPORTS),
+            reported: Memory::new(delay.longest().max(Duration::from_secs(60)), MOST_REPORTS),
         }))
     },
 };

@@ -83,8 +83,8 @@ impl Vpn {
 }
 
 /// Whether the packet carries data of the tunnel, not its handshake.
-/// WireGuard: message type 4 with three reserved zeros (https://www.wireguard.com/protocol/). OpenVPN: P_DATA_V1
-/// and _V2 are opcodes 6 and 9 in the upper five bits, behind two bytes of length over TCP.
+/// WireGuard: message type 4 with three reserved zeros (https://www.wireguard.com/protocol/). OpenVPN:
+/// P_DATA_V1 and _V2 are opcodes 6 and 9 in the upper five bits, behind two bytes of length over TCP.
 pub(super) fn is_tunnel_data(protocol: Protocol, packet: &PacketView<'_>) -> bool {
     let payload = packet.payload();
     match protocol {

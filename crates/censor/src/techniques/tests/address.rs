@@ -113,6 +113,14 @@ fn in_a_blackout_nothing_answers_not_even_domestic_names_and_the_trickle_is_14_k
 }
 
 #[test]
+fn in_an_isolation_drill_all_that_is_foreign_is_silent_and_domestic_networks_answer() {
+    let mut bench = Bench::of("ru-mobile-blackout", "isolation");
+    let syn = |to: &str| Line::to(to, 443).packet(Direction::Up, flag::SYN, &[]);
+    assert!(!bench.passes(Direction::Up, &syn("192.0.2.44")));
+    assert!(bench.passes(Direction::Up, &syn("77.88.55.242")));
+}
+
+#[test]
 fn irans_stealth_blackout_leaves_some_three_flows_in_a_hundred_and_domestic_ones() {
     let mut bench = Bench::of("iran", "blackout");
     let alive = (0..5000)
@@ -131,7 +139,7 @@ fn an_overloaded_box_loses_packets_whatever_they_carry() {
     let mut bench = Bench::with("tspu-2022", &["overload"], &["overload.drop_share=0.2"]);
     let lost = (0..5000_u32)
         .filter(|n| {
-            let line = Line::to("192.0.2.44", 4000).from_port((n % 50) as u16 + 1);
+            let line = Line::to("192.0.2.44", 4000).with_port((n % 50) as u16 + 1);
             !bench.passes(Direction::Up, &line.udp(Direction::Up, &n.to_be_bytes()))
         })
         .count();
@@ -185,6 +193,6 @@ fn an_intercepted_flow_goes_to_the_interceptor_and_answers_come_back_as_the_serv
     let answer = answers.packet(Direction::Down, flag::SYN | flag::ACK, &[]);
     let Verdict::Rewrite(packet) = bench.send(Direction::Down, &answer) else { panic!("not turned back") };
     assert_eq!(okno_wire::PacketView::parse(&packet).unwrap().source, ip("198.51.100.70"));
-    let mut other = Line::to("192.0.2.44", 443).from_port(5);
+    let mut other = Line::to("192.0.2.44", 443).with_port(5);
     bench.open(&mut other);
 }

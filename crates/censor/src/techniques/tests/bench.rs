@@ -140,7 +140,7 @@ impl Line {
         Self { opener: Direction::Down, ..self }
     }
 
-    pub(super) fn from_port(self, port: u16) -> Self {
+    pub(super) fn with_port(self, port: u16) -> Self {
         Self { ports: (port, self.ports.1), ..self }
     }
 

@@ -147,7 +147,7 @@ fn about_half_of_the_large_hellos_stall_after_their_first_segment() {
         (0..400_u16)
             .filter(|n| {
                 let mut bench = Bench::of("tspu-2026", "first-segment-stall");
-                let mut line = Line::to(to, 8443).from_port(1000 + n);
+                let mut line = Line::to(to, 8443).with_port(1000 + n);
                 bench.open(&mut line);
                 let mut parts = hello.chunks(size).map(|part| bench.up(&mut line, part));
                 assert_eq!(parts.next(), Some(true), "the first segment arrives");
@@ -169,7 +169,8 @@ fn the_lists_of_fingerprints_hold_what_wires_presets_give() {
     let print = |message: &[u8], transport| ja4(&ClientHello::parse(message).unwrap(), transport);
     let has = |list: &str, print: &str| {
         let list = crate::profile::builtin_lists().find(list).unwrap();
-        matches!(list.as_ref(), crate::lists::List::Fingerprints(prints) if prints.iter().any(|known| **known == *print))
+        let crate::lists::List::Fingerprints(prints) = list.as_ref() else { return false };
+        prints.iter().any(|known| **known == *print)
     };
     for post_quantum in [false, true] {
         let chrome = print(&preset::chrome(1, Some("a.example"), post_quantum).emit(), Ja4Transport::Tcp);

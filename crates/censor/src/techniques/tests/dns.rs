@@ -50,7 +50,7 @@ fn queries_over_udp_are_turned_and_tcp_is_untouched() {
     let answer = build::udp(&build::IpRepr::new(to, line.inside), 53, line.ports.0, b"answer");
     let Verdict::Rewrite(packet) = bench.send(Direction::Down, &answer) else { panic!("not turned back") };
     assert_eq!(PacketView::parse(&packet).unwrap().source, ip("8.8.8.8"), "the client sees the one it asked");
-    let mut tcp = Line::to("8.8.8.8", 53).from_port(9);
+    let mut tcp = Line::to("8.8.8.8", 53).with_port(9);
     bench.open(&mut tcp);
     assert!(bench.up(&mut tcp, &dns::tcp_framed(&query("a.ua", kind::A))));
     assert!(bench.passes(Direction::Up, &Line::to("8.8.8.8", 5353).udp(Direction::Up, b"x")), "another port");

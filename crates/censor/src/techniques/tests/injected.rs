@@ -77,7 +77,7 @@ fn chinas_http_residual_meets_any_request_of_the_triple_for_90_s() {
         let mut bench = Bench::of("china-gfw", "http");
         ask(&mut bench, "www.google.com", 80);
         bench.wait(after);
-        let mut again = Line::to("192.0.2.44", 80).from_port(5555);
+        let mut again = Line::to("192.0.2.44", 80).with_port(5555);
         bench.open(&mut again);
         bench.up(&mut again, &request("harmless.example"));
         assert_eq!(!bench.injected().is_empty(), met, "after {after} s");

@@ -243,7 +243,7 @@ fn of_four_hellos_only_the_one_with_both_marks_of_ech_is_dropped_and_only_toward
 fn the_budget_freezes_after_25_packets_of_both_ways_and_a_new_connection_has_its_own() {
     let mut bench = Bench::of("tspu-2025", "l4-25");
     for port in [1000, 1001] {
-        let mut line = Line::to("198.51.100.9", 443).from_port(port);
+        let mut line = Line::to("198.51.100.9", 443).with_port(port);
         bench.open(&mut line);
         for packet in 4..=25 {
             assert!(bench.down(&mut line, &[0; 200]), "packet {packet}");
@@ -298,7 +298,7 @@ fn udp_has_the_same_budget() {
 
 /// Opens a line from a port and sends Chrome's hello; whether it passed.
 fn chrome(bench: &mut Bench, to: &str, port: u16, name: Option<&str>) -> bool {
-    let mut line = Line::to(to, 443).from_port(port);
+    let mut line = Line::to(to, 443).with_port(port);
     bench.open(&mut line);
     let hello = record(22, 0x0301, &preset::chrome(u64::from(port), name, false).emit());
     bench.up(&mut line, &hello)
@@ -342,7 +342,7 @@ fn each_condition_of_the_second_counter_missing_lets_all_pass() {
         (0..12).all(|n| {
             bench.wait(gap);
             if curl {
-                let mut line = Line::to(to, 443).from_port(2000 + n);
+                let mut line = Line::to(to, 443).with_port(2000 + n);
                 return bench.hello(&mut line, name.unwrap_or_default());
             }
             chrome(&mut bench, to, 1000 + n, name)
@@ -361,7 +361,7 @@ fn admission_by_address_delivers_the_handshake_and_not_the_hello() {
     let mut foreign = Line::to("192.0.2.44", 443);
     assert!(!bench.hello(&mut foreign, "ya.ru"), "no name helps at an unlisted address");
     assert!(!bench.down(&mut foreign, b"x"));
-    let mut listed = Line::to("77.88.55.242", 443).from_port(2);
+    let mut listed = Line::to("77.88.55.242", 443).with_port(2);
     assert!(bench.hello(&mut listed, "any.example"), "any name passes at a listed one");
     assert!(bench.down(&mut listed, b"x") && bench.up(&mut listed, b"x"));
     assert!(bench.passes(Direction::Up, &Line::to("8.8.8.8", 53).udp(Direction::Up, b"query")));

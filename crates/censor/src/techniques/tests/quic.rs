@@ -68,7 +68,7 @@ fn both_generations_hold_a_four_tuple_for_420_s() {
             let line = Line::to("192.0.2.44", 443);
             assert!(!bench.passes(Direction::Up, &line.udp(Direction::Up, &datagram)));
             bench.wait(after);
-            let later = line.from_port(port).udp(Direction::Up, b"x");
+            let later = line.with_port(port).udp(Direction::Up, b"x");
             assert_eq!(!bench.passes(Direction::Up, &later), dropped, "{rule} after {after} s from {port}");
         }
     }
@@ -107,7 +107,7 @@ fn a_further_blocked_initial_begins_the_420_s_anew_and_other_packets_do_not() {
 fn china_exempts_source_ports_up_to_the_destination_port_and_holds_the_three_tuple() {
     let dropped = |source: u16, port: u16| {
         let mut bench = Bench::of("china-gfw", "quic");
-        let line = Line::to("192.0.2.44", port).from_port(source);
+        let line = Line::to("192.0.2.44", port).with_port(source);
         !bench.passes(Direction::Up, &line.udp(Direction::Up, &initial(Version::V1, "www.google.com")))
     };
     assert!(dropped(444, 443));
@@ -117,7 +117,7 @@ fn china_exempts_source_ports_up_to_the_destination_port_and_holds_the_three_tup
         let line = Line::to("192.0.2.44", 443);
         bench.passes(Direction::Up, &line.udp(Direction::Up, &initial(Version::V1, "www.google.com")));
         bench.wait(after);
-        let other = line.from_port(50_000).udp(Direction::Up, b"x");
+        let other = line.with_port(50_000).udp(Direction::Up, b"x");
         assert_eq!(!bench.passes(Direction::Up, &other), still, "another source port after {after} s");
     }
 }
@@ -130,10 +130,10 @@ fn youtube_is_silenced_over_quic_as_over_tls_whatever_the_address() {
     assert!(bench.passes(Direction::Up, &line.udp(Direction::Up, &initial(Version::V1, name))));
     let passed = (0..20).filter(|_| bench.passes(Direction::Down, &line.udp(Direction::Down, b"x"))).count();
     assert!((5..=8).contains(&passed), "{passed}");
-    let mut line = Line::to("203.0.113.77", 443).from_port(7);
+    let mut line = Line::to("203.0.113.77", 443).with_port(7);
     assert!(bench.hello(&mut line, name));
     assert!((0..20).any(|_| !bench.down(&mut line, b"x")));
-    let mut line = Line::to("142.250.1.1", 443).from_port(8);
+    let mut line = Line::to("142.250.1.1", 443).with_port(8);
     assert!(bench.hello(&mut line, "www.google.com"));
     assert!((0..20).all(|_| bench.down(&mut line, b"x")), "a neutral name at Google's address");
 }
