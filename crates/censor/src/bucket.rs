@@ -104,7 +104,7 @@ mod tests {
         let mut bucket = Bucket::full(RATE, Instant::from_secs(100));
         assert!(bucket.take(RATE, Instant::from_secs(100), 16_384));
         assert!(!bucket.take(RATE, Instant::from_secs(50), 1));
-        assert!(bucket.take(RATE, Instant::from_secs(101), 17_500.min(16_384)));
+        assert!(bucket.take(RATE, Instant::from_secs(101), 16_384));
     }
 
     #[test]

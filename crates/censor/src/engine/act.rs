@@ -64,6 +64,7 @@ fn learn(flow: &mut Flow, event: &Event<'_>) {
 }
 
 /// Tells one rule and collects what it decides.
+#[expect(clippy::too_many_arguments, reason = "parts of the engine that are borrowed apart")]
 fn tell_one(
     rules: &mut [Rule],
     index: usize,

@@ -171,7 +171,8 @@ impl Engine {
         stats.residuals = self.residuals.len() as u64;
         stats.residuals_evicted = self.residuals.evicted();
         stats.packets_discarded_in_fragments = self.fragments.discarded();
-        stats.memory_bytes = (self.table.memory() + self.stream_bytes + self.fragments.bytes()) as u64;
+        stats.memory_bytes =
+            (self.table.memory() + self.stream_bytes + self.fragments.bytes() + self.waiting.bytes()) as u64;
         stats
     }
 

@@ -32,6 +32,11 @@ impl Waiting {
         true
     }
 
+    /// Bytes that wait.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub fn next(&self) -> Option<Instant> {
         self.packets.first_key_value().map(|((until, _), _)| *until)
     }

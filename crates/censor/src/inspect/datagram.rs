@@ -34,7 +34,10 @@ impl Datagrams {
         {
             self.quic(switches, seen, tell);
         }
-        if wanted.has(Interest::DNS_QUERY) && seen.from_opener() && seen.server_port_in(&switches.dns.ports) {
+        if wanted.has(Interest::DNS_QUERY)
+            && seen.is_from_opener()
+            && seen.server_port_in(&switches.dns.ports)
+        {
             query(seen.payload, switches, tell);
         }
         if wanted.has(Interest::DTLS_HELLO) && dtls::looks_like_dtls(seen.payload) {
@@ -44,7 +47,7 @@ impl Datagrams {
 
     fn quic(&mut self, switches: &Switches, seen: &Seen<'_>, tell: Tell<'_>) {
         let quirks = &switches.quic;
-        if !seen.from_opener() {
+        if !seen.is_from_opener() {
             if let Some(quic) = &mut self.quic {
                 quic.server(seen.payload);
             }
@@ -113,9 +116,9 @@ impl Datagrams {
 
     fn dtls(&mut self, seen: &Seen<'_>, tell: Tell<'_>) {
         let kind =
-            if seen.from_opener() { code::handshake::CLIENT_HELLO } else { code::handshake::SERVER_HELLO };
+            if seen.is_from_opener() { code::handshake::CLIENT_HELLO } else { code::handshake::SERVER_HELLO };
         let mut server = dtls::Assembler::new(kind);
-        let assembler = if seen.from_opener() {
+        let assembler = if seen.is_from_opener() {
             &mut **self.dtls.get_or_insert_with(|| Box::new(dtls::Assembler::client_hello()))
         } else {
             &mut server
@@ -123,12 +126,12 @@ impl Datagrams {
         if assembler.datagram(seen.payload) != dtls::Step::Whole {
             return;
         }
-        let fingerprint = match assembler.body().filter(|_| seen.from_opener()) {
+        let fingerprint = match assembler.body().filter(|_| seen.is_from_opener()) {
             Some(body) => ja4(&dtls::client_hello_prefix(body), Ja4Transport::Dtls),
             None => String::new(),
         };
         tell(&Event::DtlsHello(&Dtls {
-            from_server: !seen.from_opener(),
+            from_server: !seen.is_from_opener(),
             version: assembler.record_version(),
             fingerprint: &fingerprint,
             datagram: seen.payload,

@@ -64,7 +64,7 @@ pub(crate) struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    fn from_opener(&self) -> bool {
+    fn is_from_opener(&self) -> bool {
         self.direction == self.opened_by
     }
 
@@ -275,13 +275,14 @@ impl Inspection {
                 look_for_requests(switches, lane, stream, tell);
             }
         }
-        let queries = wanted.has(Interest::DNS_QUERY) && switches.dns.tcp && seen.from_opener();
+        let queries = wanted.has(Interest::DNS_QUERY) && switches.dns.tcp && seen.is_from_opener();
         if queries && seen.server_port_in(&switches.dns.ports) {
             look_for_queries(switches, lane, stream, tell);
         }
         let other = self.lanes.of(seen.direction.flip()).assembler.bytes();
         if let Some(recogniser) = self.recogniser.as_mut().filter(|recogniser| !recogniser.is_done()) {
-            let (initiator, responder) = if seen.from_opener() { (stream, other) } else { (other, stream) };
+            let (initiator, responder) =
+                if seen.is_from_opener() { (stream, other) } else { (other, stream) };
             let stream = Stream { initiator, responder, ports: seen.ports(), midstream: seen.midstream };
             if let Some(recognition) = recogniser.stream(&stream) {
                 tell(&Event::Recognised(&recognition));
@@ -302,7 +303,7 @@ impl Inspection {
             return Progress::Finished;
         }
         if let Some(recogniser) = &mut self.recogniser {
-            let side = if seen.from_opener() { Side::Initiator } else { Side::Responder };
+            let side = if seen.is_from_opener() { Side::Initiator } else { Side::Responder };
             if let Some(recognition) = recogniser.datagram(side, seen.payload, seen.ports()) {
                 tell(&Event::Recognised(&recognition));
             }
@@ -347,7 +348,7 @@ impl Inspection {
 fn wants_hello(switches: &Switches, wanted: Interest, seen: &Seen<'_>) -> bool {
     let either = wanted.has(Interest::CLIENT_HELLO_EITHER_SIDE);
     switches.tls.enabled
-        && (either || (wanted.has(Interest::CLIENT_HELLO) && seen.from_opener()))
+        && (either || (wanted.has(Interest::CLIENT_HELLO) && seen.is_from_opener()))
         && seen.server_port_in(&switches.tls.ports)
 }
 
@@ -355,7 +356,7 @@ fn wants_hello(switches: &Switches, wanted: Interest, seen: &Seen<'_>) -> bool {
 fn wants_request(switches: &Switches, wanted: Interest, seen: &Seen<'_>) -> bool {
     switches.http.enabled
         && wanted.has(Interest::HTTP_REQUEST)
-        && seen.from_opener()
+        && seen.is_from_opener()
         && seen.server_port_in(&switches.http.ports)
 }
 
