@@ -6,8 +6,8 @@ use std::path::Path;
 
 use okno_wire::openvpn::{Opcode, framed};
 use okno_wire::{
-    Ports, Protocol, Recogniser, Side, Stream, bittorrent, dns, dtls, http, ike, l2tp, mtproto, openvpn, rtp,
-    sip, socks, ssh, stun, tls, wireguard,
+    Ports, Protocol, Recogniser, Side, Stream, bittorrent, dns, dtls, http, ike, l2tp, mtproto, openvpn,
+    quic, rtp, sip, socks, ssh, stun, tls, wireguard,
 };
 
 const HIGH: Ports = Ports { initiator: 40_000, responder: 50_000 };
@@ -252,6 +252,21 @@ fn a_flow_of_ice_is_stun_until_dtls_names_its_hello() {
     let told = of_datagrams(&[up(stun_request().emit()), up(media(1)), up(hello), up(media(2))], HIGH);
     assert_eq!(told.iter().map(|news| news.protocol).collect::<Vec<_>>(), [Protocol::Stun, Protocol::Dtls]);
     assert!(told[1].fingerprint.starts_with('d'), "{}", told[1].fingerprint);
+}
+
+#[test]
+fn quic_is_named_whoever_is_taken_for_the_opener() {
+    let hello = okno_wire::tls::preset::quic(4, Some("quic.example"), b"scid", false).emit();
+    let initial = quic::InitialRepr::first(quic::Version::V1, b"8 bytes!", b"scid");
+    let frames = quic::crypto_frames(&hello, &[]);
+    let sealed = initial.seal(quic::Side::Client, b"8 bytes!", &frames, 1200).expect("v1 has keys");
+    for side in [Side::Initiator, Side::Responder] {
+        let told = of_datagrams(&[(side, sealed.clone())], HIGH);
+        assert_eq!(
+            told.last().map(|news| (news.protocol, &*news.name)),
+            Some((Protocol::Quic, "quic.example"))
+        );
+    }
 }
 
 #[test]

@@ -7,13 +7,14 @@ use crate::quic::{
 };
 use crate::tls;
 
-/// Client datagrams after which a hello is no longer waited for.
-const PATIENCE: u8 = 16;
+/// Datagrams after which a hello is no longer waited for.
+const PATIENCE: u8 = 20;
 
 /// The joining of one flow's hello.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     assembler: Option<Box<CryptoAssembler>>,
+    client: Option<Side>,
     fed: u8,
 }
 
@@ -71,19 +72,20 @@ impl Flow {
         self.assembler.as_ref().map_or(0, |assembler| size_of::<CryptoAssembler>() + assembler.held_bytes())
     }
 
-    /// Takes a datagram: the protocol is told at once, its name when the hello is whole.
+    /// Takes a datagram: the protocol is told at once, its name when the hello is whole. The client is who
+    /// sent the first Initial that opens with a client's keys, whoever the flow's opener is taken to be.
     pub(super) fn take(&mut self, side: Side, payload: &[u8]) -> Option<News> {
-        if side == Side::Responder {
-            if let Some(assembler) = &mut self.assembler {
-                assembler.server(payload);
-                self.fed = self.fed.saturating_add(1);
-                return (self.fed >= PATIENCE).then_some(News::Final(None));
-            }
-            return by_header(payload);
-        }
         self.fed = self.fed.saturating_add(1);
         let assembler = self.assembler.get_or_insert_with(|| Box::new(CryptoAssembler::new(Rekey::Any)));
-        match assembler.client(payload) {
+        if self.client.is_some_and(|client| client != side) {
+            assembler.server(payload);
+            return (self.fed >= PATIENCE).then_some(News::Final(None));
+        }
+        let step = assembler.client(payload);
+        if assembler.datagrams() > 0 || assembler.chlo().is_some() {
+            self.client = Some(side);
+        }
+        match step {
             Step::Hello => Some(News::done(recognition(assembler))),
             _ if self.fed >= PATIENCE => Some(News::Final(None)),
             Step::NeedMore => Some(News::Told(recognition(assembler))),

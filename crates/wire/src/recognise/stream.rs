@@ -471,6 +471,9 @@ fn mtproto_head(stream: &Stream<'_>) -> Answer {
 /// request or hello inside. Messengers that open with a bare key are shorter.
 const FIRST_BURST: usize = 100;
 
+/// Bytes of a side that are judged as noise.
+const MOST: usize = 1500;
+
 /// Nobody's: both sides uniformly random from the first byte on, the opener with a burst that can carry a
 /// hidden request, and without a length in front.
 fn random(state: &mut State, stream: &Stream<'_>) -> Answer {
@@ -482,7 +485,10 @@ fn random(state: &mut State, stream: &Stream<'_>) -> Answer {
         state.burst = sent.len() as u16;
         state.framed = has_length(sent);
     }
-    let looks = |bytes: &[u8]| proxies::exemption(bytes).is_none() && proxies::is_uniform(bytes);
+    let looks = |bytes: &[u8]| {
+        let bytes = &bytes[..bytes.len().min(MOST)];
+        proxies::exemption(bytes).is_none() && proxies::is_uniform(bytes)
+    };
     if state.burst == 0 {
         return Err(More);
     }
