@@ -424,3 +424,175 @@ fn read_back(bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
         }
     }
 }
+
+#[test]
+fn no_damaged_packet_makes_anything_panic() {
+    let mut setup = NatSetup::carrier(vec!["192.0.2.7".parse().unwrap()]);
+    setup.filters_by_end = false;
+    let mut line = line(1, LinkSetup::millis(2), |world| Some(world.nat("cgnat", setup)));
+    for host in [line.server, line.client] {
+        line.world.spawn(host, |net| async move {
+            let mut listener = net.listen(80).unwrap();
+            let _socket = net.udp_bind(53).unwrap();
+            while listener.accept().await.is_ok() {}
+        });
+    }
+    let random = |net: &okno_lab::net::Net, packets: &[Vec<u8>]| {
+        let mut packet = packets[net.below(packets.len() as u64) as usize].clone();
+        for _ in 0..net.below(4) {
+            let at = net.below(packet.len() as u64) as usize;
+            packet[at] = net.random::<1>()[0];
+        }
+        if net.below(3) == 0 {
+            packet.truncate(net.below(packet.len() as u64 + 1) as usize);
+        }
+        if net.below(2) == 0 {
+            build::mend_checksums(&mut packet);
+        }
+        packet
+    };
+    for (host, from, to) in [
+        (line.client, CLIENT, SERVER),
+        (line.client, "2001:db8:1::2", SERVER6),
+        (line.server, SERVER, "192.0.2.7"),
+        (line.server, SERVER6, "2001:db8:1::2"),
+    ] {
+        let ip = IpRepr::new(ip(from), ip(to));
+        let mut syn = TcpRepr::data(1_000, 80, 1, 0);
+        syn.flags = flag::SYN;
+        syn.options = vec![2, 4, 5, 0xb4, 3, 3, 7, 4, 2];
+        let inner = build::udp(&IpRepr::new(ip.destination, ip.source), 53, 53, &[1; 40]);
+        let echo = if ip.source.is_ipv4() { 8 } else { 128 };
+        let mut packets = vec![
+            syn.emit(&ip, &[]),
+            TcpRepr::data(1_000, 80, 2, 9).emit(&ip, &[7; 50]),
+            build::udp(&ip, 53, 53, &[1; 40]),
+            build::icmp(&ip, echo, 0, 7, &[1; 20]),
+            build::icmp(&ip, 3, 1, 0, &inner),
+            build::icmp(&ip, 11, 0, 0, &inner),
+            build::icmp(&ip, 3, 4, 1_000, &inner),
+            build::icmp(&ip, 2, 0, 1_300, &inner),
+        ];
+        packets.extend(ip.emit_fragments(
+            number::UDP,
+            5,
+            &[16, 32],
+            &build::udp_segment(&ip, 53, 53, &[3; 60]),
+        ));
+        line.world.block_on(host, move |net| async move {
+            for _ in 0..10_000 {
+                net.send_raw(random(&net, &packets));
+                if net.below(50) == 0 {
+                    net.sleep(Duration::from_millis(20)).await;
+                }
+            }
+        });
+    }
+    line.world.run_for(Duration::from_secs(300));
+    assert!(line.world.count().packets > 60_000, "{:?}", line.world.count());
+}
+
+#[test]
+fn streams_speak_the_async_traits_of_futures() {
+    use futures::{AsyncReadExt, AsyncWriteExt};
+    let (mut line, _) = echo_line(1);
+    let back = line.world.block_on(line.client, |net| async move {
+        let stream = net.connect(end(SERVER, 7)).await.unwrap();
+        let (mut reader, mut writer) = stream.split();
+        writer.write_all(b"hello").await.unwrap();
+        let mut back = [0; 5];
+        reader.read_exact(&mut back).await.unwrap();
+        writer.close().await.unwrap();
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).await.unwrap();
+        (back, rest.len())
+    });
+    assert_eq!(back, Some((*b"hello", 0)));
+}
+
+/// Drops what goes down beyond a rate: a bucket of `depth` bytes that fills at `rate` bytes a second.
+struct Policer {
+    rate: f64,
+    depth: f64,
+    level: f64,
+    last: Instant,
+}
+
+impl Middlebox for Policer {
+    fn on_packet(
+        &mut self,
+        now: Instant,
+        direction: Direction,
+        packet: &PacketView<'_>,
+        _: &mut Context<'_>,
+    ) -> Verdict {
+        if direction == Direction::Up {
+            return Verdict::Pass;
+        }
+        self.level = (self.level + now.since(self.last).as_secs_f64() * self.rate).min(self.depth);
+        self.last = now;
+        let len = packet.bytes().len() as f64;
+        if self.level < len {
+            return Verdict::Drop;
+        }
+        self.level -= len;
+        Verdict::Pass
+    }
+
+    fn on_timer(&mut self, _: Instant, _: &mut Context<'_>) {}
+
+    fn next_timer(&self) -> Option<Instant> {
+        None
+    }
+}
+
+#[test]
+fn a_download_through_a_policer_gets_most_of_its_rate() {
+    // 130 and 150 kbit/s, as measured of the throttling of 2021 (https://censoredplanet.org/throttling).
+    for (rate, depth) in [(130_000.0, 8_000.0), (150_000.0, 18_000.0), (1_000_000.0, 30_000.0)] {
+        let policer = Policer { rate: rate / 8.0, depth, level: depth, last: Instant::ZERO };
+        let mut line =
+            line(1, LinkSetup::millis(20), |world| Some(world.middlebox("box", Box::new(policer))));
+        let start = line.world.now();
+        let body = download(&mut line, 400_000, end(SERVER, 80)).unwrap().unwrap();
+        let took = line.world.now().since(start).as_secs_f64();
+        let goodput = body.len() as f64 * 8.0 / took;
+        eprintln!("policed {rate} depth {depth}: goodput {goodput:.0} in {took:.1} s");
+        assert!((0.6..1.1).contains(&(goodput / rate)), "{goodput} of {rate}");
+    }
+}
+
+#[test]
+fn transfers_both_ways_complete_on_forty_bad_paths() {
+    for seed in 0..40u64 {
+        let pick = |salt: u64, below: u64| okno_lab::world::chance::hash(seed, &[salt]) % below;
+        let core = LinkSetup::millis(pick(1, 150))
+            .with_rate([0, 300_000, 2_000_000, 50_000_000][pick(2, 4) as usize])
+            .with_queue(4_000 + pick(3, 60_000))
+            .with_loss(pick(4, 10) as f64 / 100.0)
+            .with_jitter(Duration::from_millis(pick(5, 30)))
+            .with_mtu([1500, 1400, 700][pick(6, 3) as usize]);
+        let mut line = line(seed, core, |_| None);
+        let len = 40_000 + pick(7, 100_000) as usize;
+        let took = line.world.spawn(line.server, move |net| async move {
+            let mut stream = net.listen(80).unwrap().accept().await.unwrap();
+            let mut got = vec![0; len];
+            stream.read_exact(&mut got).await.unwrap();
+            stream.write_all(&got).await.unwrap();
+            stream.shutdown();
+            assert_eq!(stream.read(&mut [0; 1]).await, Ok(0));
+        });
+        let back = line.world.block_on(line.client, move |net| async move {
+            let mut stream = net.connect(end(SERVER, 80)).await.map_err(|e| e.kind)?;
+            let body: Vec<u8> = (0..len).map(|n| (n / 11) as u8).collect();
+            stream.write_all(&body).await.map_err(|e| e.kind)?;
+            let back = stream.read_to_end(len).await.map_err(|e| e.kind)?;
+            Ok::<bool, NetErrorKind>(back == body)
+        });
+        assert_eq!(back, Some(Ok(true)), "seed {seed}: {core:?} {len}");
+        line.world.run_for(Duration::from_secs(200));
+        assert!(took.has_ended(), "seed {seed}");
+        let open = [line.client, line.server].map(|host| line.world.net(host).tcp_connections());
+        assert_eq!(open, [0, 0], "seed {seed}: every connection is freed");
+    }
+}

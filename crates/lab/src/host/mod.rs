@@ -6,6 +6,7 @@
 //! packet than one with one, and a path MTU is a connection's own. UDP and ICMP need no such machine and are
 //! done here.
 
+mod congestion;
 mod fragments;
 mod icmp;
 mod raw;

@@ -17,6 +17,7 @@ use smoltcp::time::Instant as TcpInstant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, IpEndpoint, IpListenEndpoint};
 
 use super::Host;
+use super::congestion::Congestion;
 use crate::net::{NetError, NetErrorKind};
 use crate::world::hasher::FixedMap;
 use crate::world::queue::Event;
@@ -45,6 +46,7 @@ pub(crate) struct Connection {
     sockets: SocketSet<'static>,
     handle: SocketHandle,
     seed: u64,
+    congestion: Congestion,
 }
 
 /// A listening port.
@@ -113,10 +115,18 @@ struct Pipe<'a> {
     incoming: Option<&'a [u8]>,
     out: &'a mut Vec<Vec<u8>>,
     mtu: u16,
+    now: Instant,
+    congestion: &'a mut Congestion,
+    by_timer: bool,
 }
 
 struct Incoming<'a>(&'a [u8]);
-struct Outgoing<'a>(&'a mut Vec<Vec<u8>>);
+struct Outgoing<'a> {
+    out: &'a mut Vec<Vec<u8>>,
+    now: Instant,
+    congestion: &'a mut Congestion,
+    by_timer: bool,
+}
 
 impl RxToken for Incoming<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -128,7 +138,10 @@ impl TxToken for Outgoing<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let mut bytes = vec![0; len];
         let result = f(&mut bytes);
-        self.0.push(bytes);
+        if let Some(tcp) = PacketView::parse(&bytes).ok().and_then(|view| view.tcp()) {
+            self.congestion.outgoing(self.now, tcp, self.by_timer);
+        }
+        self.out.push(bytes);
         result
     }
 }
@@ -144,11 +157,12 @@ impl Device for Pipe<'_> {
         Self: 'b;
 
     fn receive(&mut self, _: TcpInstant) -> Option<(Incoming<'_>, Outgoing<'_>)> {
-        self.incoming.take().map(|packet| (Incoming(packet), Outgoing(self.out)))
+        let incoming = self.incoming.take()?;
+        Some((Incoming(incoming), self.token()))
     }
 
     fn transmit(&mut self, _: TcpInstant) -> Option<Outgoing<'_>> {
-        Some(Outgoing(self.out))
+        self.congestion.may_send().then(|| self.token())
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -156,6 +170,12 @@ impl Device for Pipe<'_> {
         capabilities.medium = Medium::Ip;
         capabilities.max_transmission_unit = usize::from(self.mtu);
         capabilities
+    }
+}
+
+impl Pipe<'_> {
+    const fn token(&mut self) -> Outgoing<'_> {
+        Outgoing { out: self.out, now: self.now, congestion: self.congestion, by_timer: self.by_timer }
     }
 }
 
@@ -170,7 +190,8 @@ fn address(end: Endpoint) -> IpEndpoint {
 fn interface(own: Endpoint, mtu: u16, seed: u64, now: Instant) -> Interface {
     let mut config = Config::new(HardwareAddress::Ip);
     config.random_seed = seed;
-    let mut pipe = Pipe { incoming: None, out: &mut Vec::new(), mtu };
+    let congestion = &mut Congestion::new(536);
+    let mut pipe = Pipe { incoming: None, out: &mut Vec::new(), mtu, now, congestion, by_timer: false };
     let mut interface = Interface::new(config, &mut pipe, tcp_instant(now));
     let len = if own.ip.is_ipv4() { 32 } else { 128 };
     interface.update_ip_addrs(|addresses| {
@@ -191,8 +212,42 @@ impl Connection {
 
     /// Lets smoltcp take `incoming` and send what is due; collects packets in `out`.
     fn poll(&mut self, now: Instant, mtu: u16, incoming: Option<&[u8]>, out: &mut Vec<Vec<u8>>) {
-        let mut pipe = Pipe { incoming, out, mtu };
+        let tcp = incoming.and_then(|packet| PacketView::parse(packet).ok()).and_then(|view| view.tcp());
+        let repairs = match tcp {
+            Some(tcp) => self.congestion.incoming(now, tcp),
+            None => self.congestion.timer(now),
+        };
+        self.poll_socket(now, mtu, incoming, out);
+        if repairs {
+            self.repair(now, mtu, out);
+        }
+    }
+
+    fn poll_socket(&mut self, now: Instant, mtu: u16, incoming: Option<&[u8]>, out: &mut Vec<Vec<u8>>) {
+        let congestion = &mut self.congestion;
+        let mut pipe = Pipe { incoming, out, mtu, now, congestion, by_timer: incoming.is_none() };
         self.interface.poll(tcp_instant(now), &mut pipe, &mut self.sockets);
+    }
+
+    /// Makes the socket repeat its first segment: two changes of the window, which end its count of
+    /// duplicates, then three duplicates. None of these five were on the wire.
+    fn repair(&mut self, now: Instant, mtu: u16, out: &mut Vec<Vec<u8>>) {
+        // A SYN or FIN alone is the socket's own timer's: duplicates would only stop that.
+        if self.socket().send_queue() == 0 {
+            return self.congestion.permit();
+        }
+        let Some((seq, ack, window)) = self.congestion.repair() else { return };
+        let (own, remote) = self.ends;
+        let ip = IpRepr::new(remote.ip, own.ip);
+        for (index, window) in [window ^ 1, window, window, window, window].into_iter().enumerate() {
+            if index == 4 {
+                self.congestion.permit();
+            }
+            let mut tcp = TcpRepr::data(remote.port, own.port, seq, ack);
+            (tcp.flags, tcp.window) = (flag::ACK, window);
+            self.poll_socket(now, mtu, Some(&tcp.emit(&ip, &[])), out);
+        }
+        self.congestion.repaired();
     }
 
     fn wake(&mut self) {
@@ -221,6 +276,7 @@ impl Host {
         socket.set_hop_limit(Some(self.setup.ttl));
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let handle = sockets.add(socket);
+        let mss = self.mtu_to(ends.1.ip).saturating_sub(if ends.0.ip.is_ipv4() { 40 } else { 60 });
         Connection {
             ends,
             reader: None,
@@ -235,6 +291,7 @@ impl Host {
             sockets,
             handle,
             seed,
+            congestion: Congestion::new(u32::from(mss)),
         }
     }
 
@@ -428,8 +485,11 @@ impl Host {
         let Some(connection) = slot.connection.as_deref_mut() else { return };
         let due = connection.interface.poll_at(tcp_instant(now), &connection.sockets);
         let due = due.map(|at| Instant::from_micros(u64::try_from(at.total_micros()).unwrap_or(0)));
+        // What waits for the congestion window is due at an acknowledgment, not now.
+        let due = due.filter(|due| *due > now || !connection.congestion.is_full());
         let orphan = connection.orphaned.map(|since| since + ORPHAN_LIFE);
-        let Some(at) = [due, orphan].into_iter().flatten().min() else { return };
+        let repair = connection.congestion.due();
+        let Some(at) = [due, orphan, repair].into_iter().flatten().min() else { return };
         // smoltcp counts microseconds: what is due within this one is due at the next.
         let at = at.max(now + Duration::from_micros(1));
         if connection.timer.is_none_or(|pending| at < pending) {

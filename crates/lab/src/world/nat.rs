@@ -126,13 +126,11 @@ impl Nat {
     pub fn arrive(&mut self, node: NodeId, wires: &mut Wires, port: u16, mut packet: Packet) {
         let now = wires.now;
         self.sweep(now);
-        if packet.bytes.first().is_some_and(|first| first >> 4 == 6) {
+        let Some((source, _)) = ip::addresses(&packet.bytes) else { return };
+        if source.is_ipv6() {
             if ip::decrement_ttl(&mut packet.bytes) {
                 wires.send(node, 1 - port, packet);
             }
-            return;
-        }
-        if ip::addresses(&packet.bytes).is_none() {
             return;
         }
         if !ip::decrement_ttl(&mut packet.bytes) {
