@@ -20,6 +20,7 @@ mod ip_id;
 mod maker;
 mod mtproxy;
 mod packet_budget;
+mod parts;
 mod protocol_filter;
 mod quic;
 mod segment_stall;
@@ -138,7 +139,10 @@ pub fn build(profile: &Profile) -> Result<Vec<Box<dyn Technique>>, ProfileError>
             let fix = crate::profile::suggestion(&rule.technique, &known);
             return Err(ProfileError::new(&rule.file, rule.line, problem, fix));
         };
-        techniques.push((spec.make)(&Maker::new(profile, rule, spec))?);
+        let maker = Maker::new(profile, rule, spec);
+        for part in parts::parts(&maker, rule)? {
+            techniques.push((spec.make)(&maker.of(part))?);
+        }
     }
     Ok(techniques)
 }

@@ -8,6 +8,7 @@ use core::net::IpAddr;
 use okno_model::Mechanism;
 use okno_wire::FlowKey;
 
+use super::parts::Part;
 use super::{DefaultValue, TechniqueSpec};
 use crate::action::{Refresh, Scope, Ways};
 use crate::chance;
@@ -20,6 +21,8 @@ pub(super) struct Maker<'a> {
     profile: &'a Profile,
     rule: &'a Rule,
     spec: &'static TechniqueSpec,
+    /// the part of the rule that is being made
+    part: Option<Part>,
 }
 
 /// A rule's name, kept by its technique.
@@ -31,11 +34,22 @@ pub(super) struct Ruling {
 
 impl<'a> Maker<'a> {
     pub(super) const fn new(profile: &'a Profile, rule: &'a Rule, spec: &'static TechniqueSpec) -> Self {
-        Self { profile, rule, spec }
+        Self { profile, rule, spec, part: None }
+    }
+
+    /// For one part of the rule.
+    pub(super) fn of(&self, part: Part) -> Self {
+        Self { part: Some(part), profile: self.profile, rule: self.rule, spec: self.spec }
+    }
+
+    /// Whether the technique has such a parameter.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.spec.params().any(|param| param.name == name)
     }
 
     pub(super) fn ruling(&self) -> Ruling {
-        Ruling { id: self.rule.id.clone(), mechanism: self.rule.mechanism }
+        let mechanism = self.part.as_ref().map_or(self.rule.mechanism, |part| part.mechanism);
+        Ruling { id: self.rule.id.clone(), mechanism }
     }
 
     pub(super) fn wrong(&self, name: &str, problem: &str, fix: &str) -> ProfileError {
@@ -45,6 +59,9 @@ impl<'a> Maker<'a> {
 
     /// The value of a parameter, or the technique's default.
     fn value(&self, name: &'static str) -> Result<Value, ProfileError> {
+        if let Some(part) = self.part.as_ref().filter(|part| part.param == name) {
+            return Ok(Value::Texts(part.words.clone()));
+        }
         if let Some(param) = self.rule.params.get(name) {
             return Ok(param.value.clone());
         }

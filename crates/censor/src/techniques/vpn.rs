@@ -107,7 +107,8 @@ impl Technique for Vpn {
     }
 
     fn interest(&self) -> Interest {
-        Interest::RECOGNISED | Interest::DATA
+        let counts = self.protocols.iter().any(|protocol| self.limit(*protocol) > 0);
+        if counts { Interest::RECOGNISED | Interest::DATA } else { Interest::RECOGNISED }
     }
 
     fn on_event(&mut self, flow: &mut FlowView<'_>, event: &Event<'_>, decisions: &mut Decisions) {
@@ -125,7 +126,7 @@ impl Technique for Vpn {
                     // A later answer may still name a tunnel inside what looked like something else.
                     return;
                 }
-                if !matches!(protocol, Protocol::WireGuard | Protocol::OpenVpn) {
+                if self.limit(protocol) == 0 {
                     self.freeze(flow, protocol, "recognised".to_owned(), decisions);
                 }
             }

@@ -402,6 +402,38 @@ fn admission_by_name_reads_the_name_at_any_address_and_both_wants_both() {
 }
 
 #[test]
+fn a_deed_bears_the_deepest_node_that_holds_for_its_protocol() {
+    let mechanism = |profile: &str, rule: &str, act: &dyn Fn(&mut Bench)| {
+        let mut bench = Bench::of(profile, rule);
+        act(&mut bench);
+        bench.last_trigger().mechanism.as_str()
+    };
+    let tls = |name: &'static str| move |bench: &mut Bench| drop(bench.hello(&mut Line::new(1000), name));
+    let quic = |bench: &mut Bench| {
+        let initial = super::quic::initial(okno_wire::quic::Version::V1, "a.googlevideo.com");
+        bench.send(Direction::Up, &Line::to("192.0.2.44", 443).udp(Direction::Up, &initial));
+    };
+    let wireguard = |bench: &mut Bench| {
+        for packet in super::bench::wireguard().iter().cycle().take(12) {
+            bench.send(Direction::Up, &Line::to("198.51.100.9", 51820).udp(Direction::Up, packet));
+        }
+    };
+    let request = |bench: &mut Bench| {
+        let mut line = Line::to("192.0.2.44", 80);
+        bench.open(&mut line);
+        bench.up(&mut line, b"GET / HTTP/1.1\r\nHost: rutracker.org\r\n\r\n");
+    };
+    let video = "a.googlevideo.com";
+    assert_eq!(mechanism("tspu-2026", "googlevideo", &tls(video)), "tls.timeout.sni");
+    assert_eq!(mechanism("tspu-2026", "googlevideo", &quic), "quic.timeout.sni");
+    assert_eq!(mechanism("tspu-2024", "googlevideo-slow", &quic), "quic.throttle.sni");
+    assert_eq!(mechanism("tspu-2024", "vpn-2023", &wireguard), "vpn.wireguard");
+    assert_eq!(mechanism("ru-mobile-whitelist-2025:sni", "whitelist", &tls("a.example")), "whitelist.sni");
+    assert_eq!(mechanism("ru-mobile-blackout:trickle", "blackout", &tls("a.example")), "blackout.throttle");
+    assert_eq!(mechanism("ru-legacy-isp:redirect", "blockpage", &request), "http.redirect");
+}
+
+#[test]
 fn a_retransmitted_hello_neither_escapes_nor_triggers_twice() {
     let mut bench = Bench::of("tspu-2022", "sni-4");
     let mut line = Line::new(1000);

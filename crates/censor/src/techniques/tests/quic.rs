@@ -7,7 +7,7 @@ use super::bench::{Bench, Line};
 use crate::middlebox::Direction;
 
 /// An Initial of 1,200 bytes that names a host.
-fn initial(version: Version, name: &str) -> Vec<u8> {
+pub(super) fn initial(version: Version, name: &str) -> Vec<u8> {
     let message = preset::quic(1, Some(name), &[3; 8], false).emit();
     let dcid = [9; 8];
     InitialRepr::first(version, &dcid, &[3; 8])
