@@ -84,6 +84,12 @@ impl Trial {
         Ok(Self { profile, ..self })
     }
 
+    /// As an autonomous system has it.
+    pub fn on_network(mut self, asn: u32) -> Self {
+        self.profile = self.profile.on_network(asn);
+        self
+    }
+
     /// With another seed.
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;

@@ -41,6 +41,18 @@ fn ech(rows: &mut Rows) {
     rows.passes(ECH, "M11.other_range", "outer name listed and ECH, to another network", || {
         ech_to(ELSEWHERE, &with_ech(BLOCKED))
     });
+    rows.fails(ECH, "M11.quic", "outer name listed and ECH in a QUIC Initial", || {
+        let enc = preset::random_bytes(1, "enc", 32);
+        let payload = preset::random_bytes(1, "payload", 208);
+        let hello = preset::quic(1, Some(BLOCKED), &[], false);
+        let message = hello.with_extension(extension::ech_outer(7, &enc, &payload)).emit();
+        let frames = okno_wire::quic::crypto_frames(&message, &[]);
+        let datagram = crate::evasion::initial(okno_wire::quic::Version::V1, 0, &frames, 1_200);
+        let mut stage = only("tspu-2024", "ech")?.stage()?;
+        let udp = crate::fidelity::stage::Udp::new(50_000);
+        let passed = udp.up(&mut stage, &datagram).passed() && udp.down(&mut stage, &[0xc0; 1_200]).passed();
+        Ok(Observed::new(passed, "one Initial and an answer"))
+    });
     rows.holds(ECH, "M11.silence", "the hello is dropped in silence", || {
         let mut stage = only("tspu-2024", "ech")?.stage()?;
         let tried = exchange(&mut stage, &mut Tcp::new(40_000), &with_ech(BLOCKED));
@@ -232,15 +244,13 @@ fn stall_box() -> Result<Trial, String> {
 
 fn first_segment(rows: &mut Rows) {
     rows.holds(STALL, "M18.first_passes", "of a hello of two segments the first always passes", || {
-        share(&stall_box()?, 2_000, 1.0, 1.0, |stage, mut tcp| {
-            later_segments(stage, &mut tcp, &large_hello(HARMLESS)).0
-        })
+        let flight = large_hello(HARMLESS);
+        share(&stall_box()?, 2_000, 1.0, 1.0, |stage, mut tcp| later_segments(stage, &mut tcp, &flight).0)
     });
     rows.holds(STALL, "M18.half_stall", "in about half of the flows the rest never comes", || {
         let (low, high) = super::check::bounds(0.5, 4_000);
-        share(&stall_box()?, 4_000, low, high, |stage, mut tcp| {
-            !later_segments(stage, &mut tcp, &large_hello(HARMLESS)).1
-        })
+        let flight = large_hello(HARMLESS);
+        share(&stall_box()?, 4_000, low, high, |stage, mut tcp| !later_segments(stage, &mut tcp, &flight).1)
     });
     rows.passes(STALL, "M18.short", "a hello of 500 to 700 bytes", || {
         share(&stall_box()?, 500, 1.0, 1.0, |stage, mut tcp| {

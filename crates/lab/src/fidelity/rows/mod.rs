@@ -7,6 +7,7 @@ mod hellos;
 mod names;
 mod plane;
 mod quic;
+mod shipped;
 mod sni;
 mod throttle;
 mod tunnels;
@@ -28,6 +29,7 @@ pub fn rows() -> Vec<Row> {
     budget::rows(&mut rows);
     tunnels::rows(&mut rows);
     names::rows(&mut rows);
+    shipped::rows(&mut rows);
     world::rows(&mut rows);
     super::matrix_rows::rows(&mut rows);
     super::live::rows(&mut rows);

@@ -119,6 +119,18 @@ fn parser(rows: &mut Rows) {
         "a ChangeCipherSpec record before the hello in the same segment",
         || after_flights(&[&[&[20, 3, 1, 0, 1, 1][..], &hello(BLOCKED)].concat()]),
     );
+    rows.fails(
+        PAPER,
+        "M8.socks_first",
+        "a SOCKS5 greeting first, then the listed hello (a plain proxy did not help)",
+        || after_flights(&[&[5, 1, 0], &hello(BLOCKED)]),
+    );
+    rows.fails(PAPER, "M8.http_proxy_first", "an HTTP CONNECT first, then the listed hello", || {
+        after_flights(&[
+            b"CONNECT www.harmless.example:443 HTTP/1.1\r\nHost: www.harmless.example:443\r\n\r\n",
+            &hello(BLOCKED),
+        ])
+    });
     rows.passes(PAPER, "M8.trailing_dot", "a dot after the name", || {
         after_flights(&[&hello("www.blocked.example.")])
     });
@@ -332,6 +344,26 @@ fn youtube(rows: &mut Rows) {
         let id = format!("M10.{id}");
         if passes { rows.passes(said, &id, &what, run) } else { rows.fails(said, &id, &what, run) }
     }
+    rows.fails(
+        said,
+        "M10.quic",
+        "a googlevideo name in a QUIC Initial at full rate, Aug 2024, shipped lists",
+        || {
+            let mut stage = Trial::new("tspu-2024@2024-08-16")?.stage()?;
+            let udp = crate::fidelity::stage::Udp::new(50_000).to("203.0.113.50");
+            let version = okno_wire::quic::Version::V1;
+            udp.up(
+                &mut stage,
+                &crate::evasion::initial_for(version, Some("rr3---sn-4g5e6nsz.googlevideo.com"), 1_200),
+            );
+            let mut passed = 0_u32;
+            for _ in 0..1_000 {
+                stage.wait_s(0.003);
+                passed += u32::from(udp.down(&mut stage, &[0x40; 1_000]).passed());
+            }
+            Ok(Observed::new(passed > 900, format!("{passed} of 1,000 datagrams in 4 s")))
+        },
+    );
     rows.passes(said, "M10.before", "the same name before 12 Jul 2024", || {
         let mut stage = Trial::new("tspu-2024@2024-07-01")?.stage()?;
         let mut tcp = Tcp::new(40_000).to("203.0.113.50");

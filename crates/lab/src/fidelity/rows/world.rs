@@ -102,12 +102,16 @@ fn china_http(rows: &mut Rows) {
 
 /// A first payload whose bytes hold `bits` set bits each, on the mean.
 fn with_bits(bits: f64, len: usize, seed: u64) -> Vec<u8> {
-    let random = preset::random_bytes(seed, "bits", len * 8);
-    let threshold = (bits / 8.0 * 256.0) as u8;
-    random
-        .chunks(8)
-        .map(|chunk| chunk.iter().fold(0, |byte, draw| byte << 1 | u8::from(*draw < threshold)))
-        .collect()
+    let threshold = (bits / 8.0 * f64::from(u32::MAX)) as u32;
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bit = || {
+        // xorshift* (https://www.jstatsoft.org/article/view/v008i14): chance without a table of bytes.
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        u8::from(((state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32) < threshold)
+    };
+    (0..len).map(|_| (0..8).fold(0, |byte, _| byte << 1 | bit())).collect()
 }
 
 fn china_encrypted(rows: &mut Rows) {
@@ -405,7 +409,90 @@ fn kazakhstan(rows: &mut Rows) {
     });
 }
 
+/// A listed Host, then a harmless request on the same four numbers.
+fn host_after(profile: &'static str, seconds: f64) -> Answer {
+    let trial = reads(profile, "http", &["sni_silence", "sni_drop", "sni_reset", "inject"])?;
+    let mut stage = trial.stage()?;
+    let mut tcp = Tcp::new(40_000).port(80);
+    tcp.open(&mut stage);
+    tcp.up(&mut stage, &request(BLOCKED));
+    let began = stage.acts.iter().map(|act| act.at).min().ok_or("nothing was set off")?;
+    stage.wait_s(seconds - stage.now.since(began).as_secs_f64());
+    tcp.up = tcp.up.wrapping_add(700_000);
+    Ok(through(exchange(&mut stage, &mut tcp, &request(HARMLESS))))
+}
+
+fn hosts(rows: &mut Rows) {
+    for (id, profile, seconds) in [("IR", IRAN, 180.0), ("KZ", "kazakhstan", 120.0)] {
+        let said = Said { source: source::CORPUS, tag: 'K', confidence: "medium", profile };
+        let (before, after) = (seconds - 2.0, seconds + 2.0);
+        rows.fails(
+            said,
+            &format!("{id}.hosts.{before}"),
+            &format!("a harmless request on the same four numbers {before} s after a listed Host"),
+            move || host_after(profile, before),
+        );
+        rows.passes(said, &format!("{id}.hosts.{after}"), &format!("and {after} s after"), move || {
+            host_after(profile, after)
+        });
+    }
+    let china = Said { source: source::CORPUS, tag: 'K', confidence: "medium", profile: CHINA };
+    rows.holds(china, "CN.sni.resets", "a listed SNI brings RSTs to the client (three)", || {
+        let mut stage = reads(CHINA, "tls", &["inject"])?.stage()?;
+        exchange(&mut stage, &mut Tcp::new(40_000), &hello(BLOCKED));
+        let down = stage.resets(Direction::Down).len();
+        Ok(Observed::new(down >= 3, format!("{down} down")))
+    });
+    rows.holds(china, "CN.resets_fit", "the first forged RST carries the number the client expects", || {
+        let mut stage = reads(CHINA, "tls", &["inject"])?.stage()?;
+        let mut tcp = Tcp::new(40_000);
+        tcp.open(&mut stage);
+        let expects = tcp.down;
+        tcp.up(&mut stage, &hello(BLOCKED));
+        let sent = stage.resets(Direction::Down);
+        let packet = &sent.first().ok_or("no RST came")?.packet;
+        let seq = PacketView::parse(packet).ok().and_then(|view| view.tcp()).map_or(0, |tcp| tcp.seq());
+        Ok(Observed::new(seq == expects, format!("seq {seq} where {expects} is expected")))
+    });
+    rows.holds(
+        Said {
+            source: "Hoang et al., USENIX Security 2021, https://gfwatch.org/",
+            tag: 'P',
+            confidence: "high",
+            profile: CHINA,
+        },
+        "CN.dns",
+        "a forged answer for a listed name comes before the real one, which comes too",
+        || {
+            let mut stage = only(CHINA, "dns_forge")?.stage()?;
+            let udp = Udp::new(50_053).port(53).to("8.8.8.8");
+            let asked = udp.up(&mut stage, &query(7, BLOCKED, 1).emit());
+            let forged = stage.sent.len();
+            let real = udp.down(&mut stage, &[0; 60]);
+            Ok(Observed::new(
+                asked.passed() && forged > 0 && real.passed(),
+                format!("{forged} forged, real {real:?}"),
+            ))
+        },
+    );
+    let said = Said {
+        source: "IODA, https://ioda.inetintel.cc.gatech.edu/",
+        tag: 'O',
+        confidence: "medium",
+        profile: IRAN,
+    };
+    rows.holds(said, "IR.blackout", "a stealth blackout leaves about 3 % of the flows", || {
+        let trial = Trial::new(IRAN)?.rules(&["blackout"])?;
+        let (low, high) = bounds(0.03, 4_000);
+        share(&trial, 4_000, low, high, |stage, tcp| {
+            let packet = tcp.packet(Direction::Up, flag::SYN, &[]);
+            stage.send(Direction::Up, &packet).passed()
+        })
+    });
+}
+
 fn others(rows: &mut Rows) {
+    hosts(rows);
     let turkmenistan =
         Said { source: source::TURKMEN, tag: 'P', confidence: "high", profile: "turkmenistan" };
     rows.holds(turkmenistan, "TM.dns", "a forged answer 127.0.0.1 for a listed name", || {
