@@ -1,72 +1,16 @@
 //! Hostile traffic: whatever comes, in whatever order and at whatever time, no box panics, none grows
 //! without end, and the same packets give the same verdicts.
 
-use core::net::IpAddr;
-use core::time::Duration;
+mod watch;
 
-use okno_censor::presets::Preset;
-use okno_censor::profile::{BUILTIN, builtin};
-use okno_censor::{
-    Action, Context, Decision, Decisions, Direction, Effects, Engine, Event, Evidence, FlowView, Forge,
-    Interest, Middlebox, Rate, Refresh, Scope, Switches, Technique, Verdict, Ways,
-};
-use okno_model::Mechanism;
+use core::net::IpAddr;
+
+use okno_censor::{Context, Direction, Effects, Engine, Middlebox, Verdict};
 use okno_wire::build::{IpRepr, TcpRepr, udp, udp_segment};
 use okno_wire::packet::{flag, number};
 use okno_wire::quic::{InitialRepr, Side, Version, crypto_frames};
 use okno_wire::tls::{preset, record};
 use okno_wire::{Instant, PacketView};
-
-/// Hears everything and does, by turns, everything that can be decided.
-#[derive(Debug, Default)]
-struct Everything(usize);
-
-impl Technique for Everything {
-    fn rule(&self) -> &str {
-        "everything"
-    }
-
-    fn mechanism(&self) -> Mechanism {
-        Mechanism::parse("tls").expect("in the taxonomy")
-    }
-
-    fn interest(&self) -> Interest {
-        Interest(u32::MAX)
-    }
-
-    fn on_event(&mut self, flow: &mut FlowView<'_>, _: &Event<'_>, decisions: &mut Decisions) {
-        self.0 += 1;
-        *flow.slot += 1;
-        let turn = self.0;
-        let rate = Some(Rate { bits_per_second: 8_000, burst_bytes: 2_000 });
-        let action = match turn % 9 {
-            0 => Action::Nothing,
-            1 => Action::Drop { ways: Ways::Up, after: 2, pass_ppm: 500_000, data_only: true },
-            2 => Action::RewriteToReset { way: flow.direction },
-            3 => Action::Police { up: rate, down: None },
-            4 => Action::Shape { up: None, down: rate, queue_bytes: 20_000 },
-            5 => Action::Delay { ways: Ways::Both, time: Duration::from_millis(50) },
-            6 => Action::Budget { packets: Some(9), bytes_up: Some(3_000), bytes_down: None },
-            7 => Action::Redirect { to: "198.51.100.53:0".parse().expect("an end") },
-            _ => return if turn % 90 == 8 { decisions.exempt_flow() } else { decisions.ignore_flow() },
-        };
-        let scopes = [Scope::Flow, Scope::FourTuple, Scope::ThreeTuple, Scope::HostPair, Scope::Remote];
-        let refreshes = [Refresh::Never, Refresh::Trigger, Refresh::Packet];
-        let forges = [
-            Forge::reset(Direction::Up),
-            Forge::segment(Direction::Down, 0x19, b"page".to_vec()),
-            Forge::datagram(Direction::Down, b"answer".to_vec()),
-        ];
-        let mut decision = Decision::new(action, Evidence::default())
-            .on(scopes[turn % scopes.len()])
-            .lasting(Duration::from_secs(turn as u64 % 300))
-            .after(Duration::from_secs(turn as u64 % 3))
-            .refreshed_by(refreshes[turn % 3])
-            .forging(forges[turn % 3].clone());
-        (decision.drop_this, decision.from_this) = (turn % 5 == 0, turn % 2 == 0);
-        decisions.push(decision);
-    }
-}
 
 /// A generator of one's own: the tests of this workspace draw from nothing else.
 struct Seeded(u64);
@@ -171,22 +115,10 @@ fn run(mut engine: Engine, packets: &[Vec<u8>], rounds: usize, seed: u64) -> (Ve
     (verdicts, most)
 }
 
-fn boxes() -> Vec<(String, Engine)> {
-    let all = || vec![Box::new(Everything::default()) as Box<dyn Technique>];
-    let presets = Preset::all()
-        .into_iter()
-        .map(move |preset| (preset.name, Engine::new(preset.switches, all()).with_summaries()));
-    let profiles = BUILTIN.iter().map(|profile| {
-        let name = profile.0;
-        (name.to_owned(), builtin(name).expect("shipped").engine().expect("builds"))
-    });
-    presets.chain(profiles).chain([("default".to_owned(), Engine::new(Switches::default(), all()))]).collect()
-}
-
 #[test]
 fn no_box_panics_or_grows_whatever_comes() {
     let packets = seeds();
-    for (name, engine) in boxes() {
+    for (name, engine) in (0..watch::count()).map(watch::one) {
         let (verdicts, most) = run(engine, &packets, 3_000, 0x9e37_79b9_7f4a_7c15);
         assert!(verdicts.len() > 1_500, "{name}: {}", verdicts.len());
         assert!(most < 8 << 20, "{name} keeps {most} bytes");
@@ -196,7 +128,19 @@ fn no_box_panics_or_grows_whatever_comes() {
 #[test]
 fn the_same_packets_give_the_same_verdicts_in_every_box() {
     let packets = seeds();
-    let first: Vec<_> = boxes().into_iter().map(|(_, engine)| run(engine, &packets, 500, 42)).collect();
-    let second: Vec<_> = boxes().into_iter().map(|(_, engine)| run(engine, &packets, 500, 42)).collect();
-    assert_eq!(first, second);
+    let all =
+        || -> Vec<_> { (0..watch::count()).map(|at| run(watch::one(at).1, &packets, 500, 42)).collect() };
+    assert_eq!(all(), all());
+}
+
+#[test]
+fn what_the_fuzzer_kept_harms_no_more() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/censor_engine");
+    let mut files: Vec<_> =
+        std::fs::read_dir(corpus).expect("the corpus").map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for file in files {
+        watch::traffic(&std::fs::read(&file).expect("a file"));
+    }
 }
