@@ -27,3 +27,8 @@ pub mod truth;
 pub mod world;
 
 pub use host::{Datagram, HostSetup, PingAnswer, PingReply, RawClaim};
+
+/// The guide's Rust examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/lab.md")]
+struct Guide;
