@@ -48,6 +48,8 @@ pub enum Channel {
     SipAgent,
     /// SSH software
     SshSoftware,
+    /// names of devices as they tell them in their own network (mDNS, LLMNR)
+    DeviceName,
     /// user part of STUN and TURN requests
     StunUser,
     /// fingerprint of a hello
@@ -71,6 +73,7 @@ impl Channel {
         Self::HttpCredentials,
         Self::HttpReferer,
         Self::SipIdentity,
+        Self::DeviceName,
         Self::StunUser,
         Self::UserAgent,
         Self::SipAgent,
@@ -97,6 +100,7 @@ impl Channel {
             Self::SipIdentity => "sip_identity",
             Self::SipAgent => "sip_agent",
             Self::SshSoftware => "ssh_software",
+            Self::DeviceName => "device_name",
             Self::StunUser => "stun_user",
             Self::Ja4 => "ja4",
             Self::Alpn => "alpn",
@@ -121,6 +125,7 @@ impl Channel {
             Self::SipIdentity => "callers and called",
             Self::SipAgent => "telephone software",
             Self::SshSoftware => "SSH software",
+            Self::DeviceName => "names of devices and services in the local network",
             Self::StunUser => "user parts of STUN and TURN requests",
             Self::Ja4 => "client software by its hello (JA4)",
             Self::Alpn => "application protocols offered",
@@ -138,7 +143,7 @@ impl Channel {
             | Self::HttpHost
             | Self::Ech => Group::Names,
             Self::HttpPath | Self::HttpCookie | Self::HttpCredentials | Self::HttpReferer => Group::Contents,
-            Self::SipIdentity | Self::StunUser => Group::Identities,
+            Self::SipIdentity | Self::DeviceName | Self::StunUser => Group::Identities,
             _ => Group::Software,
         }
     }
@@ -238,7 +243,9 @@ impl Found {
         if channel.group() == Group::Contents {
             return;
         }
-        let identity = channel.group() == Group::Identities && !self.show_identities;
+        // `_airplay._tcp.local` names a kind of service and nobody.
+        let kind = channel == Channel::DeviceName && value.starts_with('_');
+        let identity = channel.group() == Group::Identities && !self.show_identities && !kind;
         let value = if identity { shortened(value) } else { value.chars().take(120).collect() };
         if finding.values.len() < VALUES || finding.values.contains_key(&value) {
             *finding.values.entry(value).or_default() += 1;

@@ -44,8 +44,11 @@ impl Observer {
         let (source, destination) = packet.ports();
         let on = |ports: &[u16]| ports.contains(&source) || ports.contains(&destination);
         let mut found = self.found.borrow_mut();
-        if on(&[53, 5353, 5355]) {
-            question(&mut found, &key, payload, local);
+        if on(&[53]) {
+            question(&mut found, &key, Channel::DnsQuestion, payload, local);
+        } else if on(&[5353, 5355]) {
+            // RFC 6762, RFC 4795: such names are often those of people's devices.
+            question(&mut found, &key, Channel::DeviceName, payload, local);
         } else if let Ok(message) = Message::parse(payload) {
             for identity in [message.from, message.to] {
                 found.see_in(&key, Channel::SipIdentity, address_of(identity), local);
@@ -93,13 +96,13 @@ impl Middlebox for Observer {
     }
 }
 
-fn question(found: &mut Found, key: &FlowKey, payload: &[u8], local: bool) {
+fn question(found: &mut Found, key: &FlowKey, channel: Channel, payload: &[u8], local: bool) {
     let Ok(message) = MessageView::parse(payload) else { return };
     if message.is_response() {
         return;
     }
     if let Some(question) = message.question() {
-        found.see_in(key, Channel::DnsQuestion, &question.name.normalised(), local);
+        found.see_in(key, channel, &question.name.normalised(), local);
     }
 }
 

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 #[command(after_help = "Examples:
   okno lab replay capture.pcapng --profile tspu-2022
   okno lab audit capture.pcapng
+  okno lab run scenarios/runet-2022-march
 
 The lab models what has been measured, so that detectors are scored against a known truth and tools are
 rehearsed. It sends nothing: there is no way from it to an interface. Guide: docs/lab.md.")]
@@ -21,10 +22,117 @@ pub struct Lab {
 /// The lab's commands.
 #[derive(Debug, Subcommand)]
 pub enum LabAction {
+    /// Run a scenario in virtual time, with the truth of what happened
+    Run(Run),
     /// Tell, flow by flow, what a documented box would have recognised and done
     Replay(Replay),
     /// Tell what somebody on the path learns from a capture
     Audit(Audit),
+    /// Print which evasion or protocol survives which mechanism in which year
+    Matrix(Matrix),
+    /// Try the models against what is documented, row by row
+    Fidelity(Fidelity),
+    /// Tell where each figure of a profile comes from, or list the profiles
+    Explain(Explain),
+}
+
+/// `okno lab run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  okno lab run scenarios/runet-2022-march
+  okno lab run scenarios/runet-2026 --until 2026-01-02 --trace trace.pcapng --truth truth.jsonl
+  okno lab run my-scenario --seed 7 --threads 1 --lake okno-data --json
+
+Time is virtual: weeks take seconds to minutes. The same scenario and seed give the same bytes, on any number of
+threads. The truth says which filter acted on whom, when and why, and which faults were no censorship.
+Exit codes: 0 done, 1 it broke off, 2 unusable arguments or scenario (file, line and fix are named).")]
+pub struct Run {
+    /// Folder of a scenario, or its file
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: PathBuf,
+    /// Another seed than the scenario's
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Threads; the answer does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Stop at this moment of virtual time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// So many clients instead of the scenario's number
+    #[arg(long, value_name = "N")]
+    pub clients: Option<u32>,
+    /// Write the packets at the subscribers' side as pcapng
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Only this cell's packets, `mts/moscow`
+    #[arg(long, value_name = "CELL", requires = "trace")]
+    pub trace_cell: Vec<String>,
+    /// Write the truth as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub truth: Option<PathBuf>,
+    /// Write truth and outcomes into this lake, tables `truth` and `outcomes`
+    #[arg(long, value_name = "DIR")]
+    pub lake: Option<PathBuf>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print no progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `okno lab fidelity`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  okno lab fidelity
+  okno lab fidelity --failed
+  okno lab fidelity --json > fidelity.json
+
+Each row is one documented behaviour with its source. Where the record is silent the row says unknown and nothing
+is asserted.
+Exit codes: 0 no row failed, 1 a row failed.")]
+pub struct Fidelity {
+    /// Print only the rows that failed, with their sources
+    #[arg(long)]
+    pub failed: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `okno lab matrix`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  okno lab matrix
+  okno lab matrix --json > matrix.json
+
+Each cell is a packet sequence run through a profile's box to a modelled server. = marks cells that are as the record
+says, ! those that are not; the others are what the model says where the record is silent.
+Exit codes: 0 done, 1 a cell could not be computed.")]
+pub struct Matrix {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `okno lab explain`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  okno lab explain
+  okno lab explain tspu-2022
+  okno lab explain tspu-2026@2026-03-01 --json
+
+Each figure carries the kind of its source, how surely it is known, and the source itself; where sources disagree
+both are shown, and where nobody knows it says so.
+Exit codes: 0 done, 2 no such profile.")]
+pub struct Explain {
+    /// NAME[:VARIANT][@DATE] or a TOML file; none lists the profiles
+    #[arg(value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `okno lab replay`.
@@ -42,7 +150,7 @@ pub struct Replay {
     /// Captures, folders, globs, or - for standard input
     #[arg(value_name = "CAPTURE", required = true)]
     pub captures: Vec<PathBuf>,
-    /// Profile to ask, NAME[:VARIANT][@DATE]; `okno lab explain` lists them
+    /// Profile to ask, NAME[:VARIANT][@DATE] or a TOML file; `okno lab explain` lists them
     #[arg(long, value_name = "NAME")]
     pub profile: String,
     /// Put a file's lines in the place of one of the profile's lists

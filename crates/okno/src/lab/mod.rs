@@ -1,10 +1,13 @@
 //! `okno lab`: captures, scenarios and profiles from the command line.
 
+mod audit;
 mod cli;
 mod files;
 mod profile;
 mod replay;
 mod rows;
+mod run;
+mod suite;
 mod summary;
 mod text;
 
@@ -17,7 +20,11 @@ use cli::LabAction;
 
 pub fn run(args: &Lab) -> Result<ExitCode> {
     match &args.action {
+        LabAction::Run(args) => run::run(args),
         LabAction::Replay(args) => replay::run(args),
-        LabAction::Audit(_) => anyhow::bail!("not there yet"),
+        LabAction::Audit(args) => audit::run(args),
+        LabAction::Matrix(args) => suite::matrix(args),
+        LabAction::Fidelity(args) => suite::fidelity(args),
+        LabAction::Explain(args) => profile::explain(args),
     }
 }

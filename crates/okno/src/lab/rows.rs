@@ -213,12 +213,14 @@ pub fn lines(row: &FlowRow, subscriber: u32) -> String {
     );
     for deed in &row.deeds {
         let packet = if deed.number == 0 { "by a timer".to_owned() } else { format!("#{}", deed.number) };
+        let why = evidence(deed);
         text.push_str(&format!(
-            "    {} {} at packet {} ({packet}): {}\n",
+            "    {} {} at packet {} ({packet}){}{}\n",
             deed.rule,
             kind(deed),
             deed.packet,
-            evidence(deed)
+            if why.is_empty() { "" } else { ": " },
+            why
         ));
     }
     if let Some(broken) = &row.broken {

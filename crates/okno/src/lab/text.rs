@@ -14,7 +14,9 @@ pub fn plain(text: &str) -> String {
             out.push('…');
             break;
         }
-        if character.is_control() || matches!(character, '\u{200e}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+        if character.is_control()
+            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
             out.extend(character.escape_unicode());
         } else {
             out.push(character);
@@ -52,6 +54,6 @@ mod tests {
         assert_eq!(plain("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\u{a}");
         assert_eq!(plain("evil\u{202e}gro.elpmaxe"), "evil\\u{202e}gro.elpmaxe");
         assert_eq!(plain(&"x".repeat(500)).chars().count(), LONGEST + 1);
-        assert_eq!(plain("пример.рф"), "пример.рф");
+        assert_eq!(plain("пример.рф a…@b"), "пример.рф a…@b");
     }
 }

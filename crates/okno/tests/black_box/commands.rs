@@ -49,7 +49,18 @@ fn tables_in_json_are_the_columns_of_the_lake_and_of_the_documentation() {
     let plain = folder.okno(&["tables"]).good().out;
     let named: BTreeSet<&str> =
         tables.as_array().unwrap().iter().map(|table| table["name"].as_str().unwrap()).collect();
-    for name in ["sources", "measurements", "observations", "controls", "rejects", "verdicts", "cells"] {
+    for name in [
+        "sources",
+        "measurements",
+        "observations",
+        "controls",
+        "rejects",
+        "verdicts",
+        "cells",
+        "flows",
+        "truth",
+        "outcomes",
+    ] {
         assert!(named.contains(name), "{name} is not among {named:?}");
     }
     for table in tables.as_array().unwrap() {

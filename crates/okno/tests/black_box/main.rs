@@ -16,4 +16,5 @@ mod first_command;
 mod hostile;
 mod interop;
 mod killed;
+mod lab;
 mod privacy;
