@@ -127,8 +127,28 @@ impl<W: Write> Pcapng<W> {
         Ok(())
     }
 
+    /// Makes a sink of interface number `interface`; several sinks write one trace.
+    pub fn sink(trace: &Rc<RefCell<Self>>, interface: u32) -> PcapngSink<W> {
+        PcapngSink { trace: trace.clone(), interface, failed: false }
+    }
+
     /// Ends the trace.
     pub fn into_inner(self) -> W {
         self.writer.into_inner()
+    }
+}
+
+/// A sink that writes at once. After a record that could not be written it writes no more.
+pub struct PcapngSink<W: Write> {
+    trace: Rc<RefCell<Pcapng<W>>>,
+    interface: u32,
+    failed: bool,
+}
+
+impl<W: Write> Sink for PcapngSink<W> {
+    fn record(&mut self, record: TapRecord<'_>) {
+        if !self.failed {
+            self.failed = self.trace.borrow_mut().write(self.interface, record).is_err();
+        }
     }
 }

@@ -326,3 +326,14 @@ fn every_activity_is_the_same_for_the_same_seed() {
     assert_eq!(std::thread::spawn(move || run(3)).join().unwrap(), run(3));
     assert_ne!(run(3).0, run(4).0);
 }
+
+#[test]
+fn an_answer_too_large_for_a_datagram_comes_over_tcp() {
+    let mut town = town(1);
+    let many: Vec<IpAddr> = (0..120).map(|n| IpAddr::from([198, 51, 100, n])).collect();
+    town.resolver.borrow().zones.borrow_mut().set_addresses("many.example", 60, &many);
+    let seen = town.run(|net| async move {
+        clients::dns::lookup(&net, end(RESOLVER, 53), &Transport::Udp, "many.example", false, PATIENCE).await
+    });
+    assert_eq!((seen.failure(), seen.answers), (None, many));
+}

@@ -596,3 +596,28 @@ fn transfers_both_ways_complete_on_forty_bad_paths() {
         assert_eq!(open, [0, 0], "seed {seed}: every connection is freed");
     }
 }
+
+#[test]
+fn taps_stream_into_one_trace_and_extension_headers_reach_the_stack() {
+    let (mut line, _) = echo_line(2);
+    let trace =
+        std::rc::Rc::new(core::cell::RefCell::new(Pcapng::new(Vec::new(), &["near", "far"]).unwrap()));
+    line.world.tap(okno_lab::world::LinkId(0), Side::A, Box::new(Pcapng::sink(&trace, 0)));
+    line.world.tap(okno_lab::world::LinkId(3), Side::B, Box::new(Pcapng::sink(&trace, 1)));
+    let flags = line.world.block_on(line.client, |net| async move {
+        let raw = net.raw(RawClaim { protocol: number::TCP, port: 4_444 });
+        let mut ip = IpRepr::new(ip("2001:db8:1::2"), ip(SERVER6));
+        ip.extensions = vec![(number::DESTINATION_OPTIONS, vec![0; 8]), (number::FRAGMENT, vec![0; 8])];
+        let mut syn = TcpRepr::data(4_444, 7, 100, 0);
+        syn.flags = flag::SYN;
+        net.send_raw(syn.emit(&ip, &[]));
+        let (_, packet) = raw.receive_for(Duration::from_secs(3)).await.unwrap();
+        PacketView::parse(&packet).unwrap().tcp().unwrap().flags()
+    });
+    assert_eq!(flags, Some(flag::SYN | flag::ACK));
+    drop(line);
+    let trace = std::rc::Rc::try_unwrap(trace).ok().unwrap().into_inner().into_inner();
+    let read = read_back(&trace);
+    assert_eq!(read.len(), 4);
+    assert!(read.is_sorted_by_key(|(at, _)| *at));
+}

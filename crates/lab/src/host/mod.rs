@@ -132,6 +132,13 @@ impl Host {
         if self.raw.takes(wires.now, &view) {
             return;
         }
+        if view.source.is_ipv6() && view.transport_at() != 40 {
+            // Extension headers have said what they had to: the stack below knows few of them.
+            let mut ip = IpRepr::new(view.source, view.destination);
+            ip.ttl = view.ttl;
+            let bytes = ip.emit(view.protocol, None, view.ip_payload());
+            return self.arrive(node, wires, Packet { bytes, note: packet.note });
+        }
         match view.transport {
             Transport::Tcp(_) => self.tcp_in(node, wires, &view),
             Transport::Udp(udp) if view.transport_checksum_holds() => {

@@ -91,6 +91,20 @@ impl Zones {
     }
 }
 
+/// What fits into the datagram that the client takes (512 bytes, or what its OPT says, RFC 6891 §6.2.3): an
+/// answer that does not is sent empty with TC, so that the client asks again over TCP.
+fn truncated(answer: Vec<u8>, query: &[u8]) -> Vec<u8> {
+    let Ok(query) = MessageView::parse(query) else { return answer };
+    let opt = query.records().map_while(Result::ok).find(|record| record.kind == kind::OPT);
+    let room = opt.map_or(512, |record| usize::from(record.class).max(512));
+    if answer.len() <= room {
+        return answer;
+    }
+    let mut repr = dns::answer(&query, Vec::new());
+    repr.flags |= flag::TC;
+    repr.emit()
+}
+
 /// The name that an uncompressed CNAME record points to.
 fn target_of(record: &RecordRepr) -> String {
     let mut labels = Vec::new();
@@ -204,6 +218,7 @@ impl DnsServer {
             let (server, socket) = (self.clone(), socket.clone());
             self.net.spawn(move |_| async move {
                 if let Some(answer) = server.answer(&datagram.bytes).await {
+                    let answer = truncated(answer, &datagram.bytes);
                     // A client without a way back hears nothing.
                     let _ = socket.send_to(&answer, datagram.from);
                 }

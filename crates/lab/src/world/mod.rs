@@ -337,7 +337,10 @@ impl World {
     {
         let handle = self.spawn(host, program);
         let end = self.now() + Duration::from_secs(86_400);
-        while !handle.has_ended() && self.step(end) {}
+        self.run_programs();
+        while !handle.has_ended() && self.next_event(end) {
+            self.run_programs();
+        }
         handle.take()
     }
 
@@ -348,7 +351,10 @@ impl World {
 
     /// Runs all events up to and including `end`; time is `end` afterwards.
     pub fn run_until(&mut self, end: Instant) {
-        while self.step(end) {}
+        self.run_programs();
+        while self.next_event(end) {
+            self.run_programs();
+        }
         let mut core = self.core.borrow_mut();
         core.wires.now = core.wires.now.max(end);
     }
@@ -358,9 +364,8 @@ impl World {
         self.run_until(self.now() + span);
     }
 
-    /// Programs go on, then the next event happens; false when none is due by `end`.
-    fn step(&mut self, end: Instant) -> bool {
-        self.run_programs();
+    /// The next event happens; false when none is due by `end`.
+    fn next_event(&mut self, end: Instant) -> bool {
         let mut core = self.core.borrow_mut();
         if core.wires.queue.next_at().is_none_or(|at| at > end) {
             return false;
