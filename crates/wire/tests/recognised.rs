@@ -255,6 +255,17 @@ fn a_flow_of_ice_is_stun_until_dtls_names_its_hello() {
 }
 
 #[test]
+fn tunnels_on_the_ports_of_others_are_told_all_the_same() {
+    let (client, server) = openvpn_resets();
+    for responder in [53, 67, 123, 137, 161, 443, 500, 1900, 4500, 5353] {
+        let ports = Ports { initiator: 40_000, responder };
+        let flow = [up(client.emit()), down(server.emit())];
+        assert_eq!(udp(&flow, ports), Some(Protocol::OpenVpn), "port {responder}");
+        assert_eq!(udp(&[up(initiation().emit(0x77))], ports), Some(Protocol::WireGuard), "port {responder}");
+    }
+}
+
+#[test]
 fn quic_is_named_whoever_is_taken_for_the_opener() {
     let hello = okno_wire::tls::preset::quic(4, Some("quic.example"), b"scid", false).emit();
     let initial = quic::InitialRepr::first(quic::Version::V1, b"8 bytes!", b"scid");
@@ -372,6 +383,7 @@ fn neighbours() -> Vec<(&'static str, u16, Vec<u8>)> {
         ("teredo bubble", 3544, pad(&[0x60, 0, 0, 0, 0, 0, 0x3b, 0x15], 40)),
         ("teredo with authentication", 3544, pad(&[0, 1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0x60], 61)),
         ("ntp client", 123, pad(&[0x23, 0, 6, 0xec], 48)),
+        ("ntp control", 123, pad(&[0x16, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0], 24)),
         ("snmp get", 161, pad(&[0x30, 0x29, 2, 1, 1, 4, 6, b'p', b'u', b'b'], 43)),
         ("dhcp discover", 67, pad(&[1, 1, 6, 0, 0x12, 0x34, 0x56, 0x78, 0, 0, 0x80, 0], 300)),
         ("syslog", 514, b"<34>Oct 11 22:14:15 host su: 'su root' failed".to_vec()),

@@ -90,7 +90,7 @@ pub(super) fn look(
 /// A flow of which nothing is known.
 fn first(state: &mut State, side: Side, payload: &[u8], ports: Ports) -> News {
     let Some(&byte) = payload.first() else { return News::Nothing };
-    if let Some(news) = elsewhere(payload, ports) {
+    if let Some(news) = elsewhere(payload) {
         return news;
     }
     if let Some(news) = by_name(payload, ports) {
@@ -104,7 +104,8 @@ fn first(state: &mut State, side: Side, payload: &[u8], ports: Ports) -> News {
     let news = match byte {
         0x00..=0x03 => stun_first(payload, ports).or_else(|| wireguard_first(state, side, payload)),
         0x04 => wireguard_first(state, side, payload),
-        20..=25 => dtls_first(state, payload),
+        // NTP's control messages (RFC 9327 §2) look like DTLS before its version 1.0.
+        20..=25 if !ports.has(123) || payload.get(1) == Some(&0xfe) => dtls_first(state, payload),
         b'd' => bittorrent::dht(payload)
             .is_ok()
             .then(|| News::done(plain(Protocol::BitTorrent, "dht", Certainty::Parsed))),
@@ -128,13 +129,8 @@ fn first(state: &mut State, side: Side, payload: &[u8], ports: Ports) -> News {
         })
 }
 
-/// Neighbours on system ports whose messages share first bytes with ours and never become ours: DHCP, NTP,
-/// NetBIOS, SNMP.
-fn elsewhere(payload: &[u8], ports: Ports) -> Option<News> {
-    const OTHERS: [u16; 9] = [67, 68, 123, 137, 138, 161, 162, 546, 547];
-    if OTHERS.iter().any(|&port| ports.has(port)) && !ports.has(53) {
-        return Some(News::Final(None));
-    }
+/// Flows of a neighbour whose later packets look like ours.
+fn elsewhere(payload: &[u8]) -> Option<News> {
     // Discord's address discovery (type 1, length 70) and keepalive: the media after them is Discord's
     // (https://discord.com/developers/docs/topics/voice-connections).
     let discovery = payload.len() == 74 && payload.starts_with(&[0, 1, 0, 70]);
@@ -144,8 +140,9 @@ fn elsewhere(payload: &[u8], ports: Ports) -> Option<News> {
 
 /// DNS, where it lives; and trackers, peers and calls that have a message of fixed bytes.
 fn by_name(payload: &[u8], ports: Ports) -> Option<News> {
-    // Names on the local link have DNS's format and are other protocols: mDNS (RFC 6762), LLMNR (RFC 4795).
-    let local = ports.has(5353) || ports.has(5355);
+    // Names on the local link have DNS's format and are other protocols: mDNS (RFC 6762), LLMNR (RFC 4795),
+    // NetBIOS (RFC 1002).
+    let local = [5353, 5355, 137, 138].iter().any(|&port| ports.has(port));
     if let Some(recognition) = named::dns(payload, ports).filter(|_| !local || ports.has(53)) {
         return Some(News::done(recognition));
     }

@@ -70,6 +70,7 @@ fn first(state: &mut State, stream: &Stream<'_>) -> News {
             http_head,
             ssh_head,
             bittorrent_head,
+            openvpn_head,
             sip_head,
             dns_head,
             stun_head,
