@@ -1,5 +1,10 @@
 //! The suite against itself: nothing that the record supports may fail.
 
+use std::cell::Cell;
+
+use okno_censor::switches::Defragmentation;
+use okno_censor::{Engine, Profile, Switches};
+
 use super::live::{CELLS, CENSORS, came_through, run};
 use super::*;
 
@@ -59,4 +64,58 @@ fn every_row_has_its_own_name_and_a_source() {
         assert!(!rows[..index].iter().any(|other| other.id == row.id), "{} stands twice", row.id);
         assert!(!row.source.is_empty() && !row.what.is_empty(), "{}", row.id);
     }
+}
+
+/// A box in the place of the profile's, for as long as a row is tried on this thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sabotage {
+    None,
+    /// does nothing
+    Idle,
+    /// lets nothing pass
+    Closed,
+}
+
+thread_local! {
+    static SABOTAGE: Cell<Sabotage> = const { Cell::new(Sabotage::None) };
+}
+
+/// The box that takes the place of a trial's, when a test asks for it.
+pub(super) fn sabotaged() -> Option<Engine> {
+    match SABOTAGE.get() {
+        Sabotage::None => None,
+        Sabotage::Idle => {
+            let mut switches = Switches::default();
+            switches.fragments.mode = Defragmentation::Ignore;
+            Some(Engine::new(switches, Vec::new()))
+        }
+        Sabotage::Closed => Profile::named("ru-mobile-blackout").ok()?.engine().ok(),
+    }
+}
+
+/// Rows of this kind that pass all the same on a sabotaged box.
+fn blind(sabotage: Sabotage, kind: Expected) -> Vec<String> {
+    SABOTAGE.set(sabotage);
+    let blind = rows()
+        .iter()
+        .filter(|row| row.expected == kind && row.result().outcome == Outcome::Passed)
+        .map(|row| row.id.clone())
+        .collect();
+    SABOTAGE.set(Sabotage::None);
+    blind
+}
+
+#[test]
+fn a_box_that_does_nothing_fails_every_row_about_traffic_that_is_stopped() {
+    assert_eq!(blind(Sabotage::Idle, Expected::Fails), Vec::<String>::new());
+}
+
+#[test]
+fn a_box_that_lets_nothing_pass_fails_every_row_about_traffic_that_passes() {
+    // These find no rule in force on their day, and look at no box.
+    let about_dates = ["M17.before", "CN.quic.before"];
+    let bypassed = ["M29.fail_open"];
+    let blind = blind(Sabotage::Closed, Expected::Passes);
+    let known = |id: &&String| !about_dates.contains(&id.as_str()) && !bypassed.contains(&id.as_str());
+    assert_eq!(blind.iter().filter(known).collect::<Vec<_>>(), Vec::<&String>::new());
 }

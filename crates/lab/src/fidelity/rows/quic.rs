@@ -102,8 +102,11 @@ fn first_generation_flows(rows: &mut Rows) {
     });
     rows.holds(FIRST, "M6.silence", "no RST, no ICMP: silence", || {
         let mut stage = only(P, T)?.stage()?;
-        Udp::new(50_000).up(&mut stage, &shaped(1_200, 1));
-        Ok(Observed::new(stage.sent.is_empty(), format!("{} packets", stage.sent.len())))
+        let seen = Udp::new(50_000).up(&mut stage, &shaped(1_200, 1));
+        Ok(Observed::new(
+            seen.dropped() && stage.sent.is_empty(),
+            format!("{seen:?}, {} packets", stage.sent.len()),
+        ))
     });
     rows.passes(
         Said { source: source::IMC22, ..FIRST },

@@ -129,8 +129,9 @@ fn reset(rows: &mut Rows) {
         "M1.nothing_injected",
         "no packet is injected: what arrives is the server's own, changed",
         || {
-            let (stage, _, _) = blocked(PROFILE, SNI1)?;
-            Ok(Observed::new(stage.sent.is_empty(), format!("{} packets sent", stage.sent.len())))
+            let (stage, _, tried) = blocked(PROFILE, SNI1)?;
+            let quiet = stage.sent.is_empty() && tried == Tried::Reset;
+            Ok(Observed::new(quiet, format!("{tried:?}, {} packets sent", stage.sent.len())))
         },
     );
     reset_state(rows);
@@ -290,8 +291,9 @@ fn drop_all(rows: &mut Rows) {
         name_to_port(PROFILE, SNI4, HARMLESS, 443)
     });
     rows.holds(QUOTED, "M4.no_reset", "nothing is sent by the box", || {
-        let (stage, _, _) = blocked(PROFILE, SNI4)?;
-        Ok(Observed::new(stage.sent.is_empty(), format!("{} packets", stage.sent.len())))
+        let (stage, _, tried) = blocked(PROFILE, SNI4)?;
+        let quiet = stage.sent.is_empty() && tried == Tried::HelloDropped;
+        Ok(Observed::new(quiet, format!("{tried:?}, {} packets", stage.sent.len())))
     });
     residual(rows, QUOTED, "M4", SNI4, 40.0);
     rows.holds(
