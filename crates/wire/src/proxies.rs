@@ -186,4 +186,31 @@ mod tests {
         assert!(!is_uniform(&[0x41; 256]));
         assert!(!is_uniform(b"POST /index.html HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\n\r\n"));
     }
+
+    #[test]
+    fn a_handshake_inside_a_tunnel_is_told_by_four_bursts_and_not_by_three() {
+        let burst = |from_initiator, bytes| Burst { from_initiator, bytes };
+        let inner = [burst(true, 590), burst(false, 3200), burst(true, 130), burst(true, 420)];
+        assert!(has_inner_handshake(&inner));
+        assert!(!has_inner_handshake(&inner[..3]));
+        assert!(!has_inner_handshake(&[
+            burst(true, 60),
+            burst(false, 90),
+            burst(true, 60),
+            burst(false, 90)
+        ]));
+    }
+
+    #[test]
+    fn three_packets_of_411_bytes_fit_and_of_410_do_not() {
+        assert!(has_three_large_packets(&[600, 100, 411, 411]));
+        assert!(!has_three_large_packets(&[600, 411, 410]));
+    }
+
+    #[test]
+    fn trojan_without_its_tls_is_seen_by_its_hexadecimal_password() {
+        let request = [&[b'a'; 56][..], b"\r\n\x01\x03\x07example\x01\xbb\r\n"].concat();
+        assert!(is_bare_trojan(&request));
+        assert!(!is_bare_trojan(&request.to_ascii_uppercase()));
+    }
 }

@@ -93,4 +93,11 @@ mod tests {
             assert!(!is_tor_name(name), "{name}");
         }
     }
+
+    #[test]
+    fn a_relays_certificate_has_random_names_of_net_and_com() {
+        assert!(is_tor_certificate("www.g6ghvisevf3ibuu5.net", "www.xkgk7fdx362yyyxib.com"));
+        assert!(!is_tor_certificate("www.example.net", "Example CA"));
+        assert!(!is_tor_certificate("www.g6ghvisevf3ibuu5.com", "www.xkgk7fdx362yyyxib.com"));
+    }
 }
