@@ -66,7 +66,10 @@ impl Installed {
         if at.now < self.from {
             return Deal::Pass;
         }
-        self.seen = self.seen.saturating_add(1);
+        // What holds for data alone counts data alone.
+        if at.has_data || !matches!(self.action, Action::Drop { data_only: true, .. }) {
+            self.seen = self.seen.saturating_add(1);
+        }
         match &self.action {
             Action::Nothing => Deal::Pass,
             Action::Drop { ways, after, pass_ppm, data_only } => {

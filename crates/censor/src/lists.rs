@@ -63,6 +63,9 @@ pub struct BadEntry {
     pub fix: &'static str,
 }
 
+/// Bytes at the end of a name in which a listed suffix is looked for.
+const MOST_NAME: usize = 256;
+
 type Index = HashMap<Box<str>, u32, Xxh3Builder>;
 
 /// A set of domain names.
@@ -113,7 +116,9 @@ impl Names {
             return Some(*at);
         }
         if !self.below.is_empty() {
-            let mut rest = name;
+            // No suffix that is listed is longer than a name of DNS may be (RFC 1035 §2.3.4), and a hostile
+            // name of thousands of labels is not hashed once for each.
+            let mut rest = &name[name.ceil_char_boundary(name.len().saturating_sub(MOST_NAME))..];
             while let Some((_, parent)) = rest.split_once('.') {
                 if let Some(at) = self.below.get(parent) {
                     return Some(*at);

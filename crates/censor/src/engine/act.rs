@@ -49,8 +49,8 @@ fn learn(flow: &mut Flow, event: &Event<'_>) {
         Event::Recognised(recognition) => {
             flow.protocol = Some(recognition.protocol);
             let known = flow.known.get_or_insert_default();
-            known.version.clone_from(&recognition.version);
-            known.fingerprint.clone_from(&recognition.fingerprint);
+            kept(&recognition.version).clone_into(&mut known.version);
+            kept(&recognition.fingerprint).clone_into(&mut known.fingerprint);
             recognition.name.as_str()
         }
         _ => "",
@@ -58,9 +58,16 @@ fn learn(flow: &mut Flow, event: &Event<'_>) {
     if !name.is_empty() {
         let known = flow.known.get_or_insert_default();
         if known.name.is_empty() {
-            name.clone_into(&mut known.name);
+            kept(name).clone_into(&mut known.name);
         }
     }
+}
+
+/// As much of a text as is remembered: no name in DNS is longer (RFC 1035 §2.3.4), but a hostile hello's may
+/// have thousands of bytes, and a table of such flows gigabytes.
+fn kept(text: &str) -> &str {
+    const MOST: usize = 255;
+    &text[..text.floor_char_boundary(MOST)]
 }
 
 /// Tells one rule and collects what it decides.
@@ -229,6 +236,8 @@ impl Engine {
     ) -> (Verdict, Vec<(u16, Forge)>) {
         let mut forge = Vec::new();
         let mut drop_this = None;
+        // What is over goes first: a trigger just after the end of its rule's time begins it anew.
+        self.end_installed(at, now);
         let first_new =
             self.table.at(at).and_then(|flow| flow.hot.as_ref()).map_or(0, |hot| hot.installed.len());
         let mut spare = Vec::new();
@@ -335,7 +344,6 @@ impl Engine {
         spare: &[usize],
         context: &mut Context<'_>,
     ) -> Verdict {
-        self.end_installed(at, now);
         let Some(flow) = self.table.at_mut(at) else { return Verdict::Pass };
         let (inside, outside, protocol) = (flow.inside(), flow.outside(), flow.key.protocol);
         let mut at_hand = AtHand {
@@ -441,18 +449,20 @@ impl Engine {
         }
     }
 
-    /// Makes the packets that decisions asked for.
+    /// Makes the packets that decisions about `packet` asked for.
     pub(super) fn forge(
         &mut self,
         at: usize,
         now: Instant,
         direction: Direction,
+        packet: &PacketView<'_>,
         forge: Vec<(u16, Forge)>,
         context: &mut Context<'_>,
     ) {
+        let sent = packet.tcp().map(|tcp| (direction, tcp.seq().wrapping_add(tcp.sequence_len())));
         for (rule, forge) in forge {
             let Some(flow) = self.table.at(at) else { return };
-            context.effects.injections.push(forge::packet(flow, &forge));
+            context.effects.injections.push(forge::packet(flow, &forge, sent));
             self.stats.injected += 1;
             self.tell_deed(at, now, direction, rule, ActKind::Injected, Evidence::default(), context);
         }
@@ -476,6 +486,10 @@ impl Engine {
         let told = known.deeds.iter().any(|deed| deed.rule == rule && deed.kind == kind);
         if told || known.deeds.len() >= MAX_DEEDS {
             return;
+        }
+        let mut evidence = evidence;
+        if evidence.name.len() > kept(&evidence.name).len() {
+            evidence.name = kept(&evidence.name).to_owned();
         }
         known.deeds.push(Deed { rule, kind, packet, at: now, evidence: evidence.clone() });
         let rule = &self.rules[usize::from(rule)];

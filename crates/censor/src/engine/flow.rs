@@ -63,7 +63,7 @@ impl Engine {
         if believed && !self.unread {
             self.look(at, now, direction, packet, context.seed);
         }
-        let verdict = self.act(at, now, direction, packet, context);
+        let verdict = self.act(at, now, direction, packet, believed, context);
         match (verdict, asked_for) {
             (Verdict::Pass, Some(_)) => Verdict::Rewrite(super::forge::readdressed(packet, asked_for, None)),
             (Verdict::Rewrite(bytes), Some(_)) => match PacketView::parse(&bytes) {
@@ -280,18 +280,21 @@ impl Engine {
         now: Instant,
         direction: Direction,
         packet: &PacketView<'_>,
+        believed: bool,
         context: &mut Context<'_>,
     ) -> Verdict {
-        let idle = self.decided.is_empty() && self.table.at(at).is_none_or(|flow| flow.hot.is_none());
+        let nothing = |flow: &Flow| flow.hot.as_ref().is_none_or(|hot| hot.installed.is_empty());
+        let idle = self.decided.is_empty() && self.table.at(at).is_none_or(nothing);
         let (verdict, forge) =
             if idle { (Verdict::Pass, Vec::new()) } else { self.obey(at, now, direction, packet, context) };
         if let Some(flow) = self.table.at_mut(at)
             && let Some(tcp) = packet.tcp()
+            && believed
             && !matches!(verdict, Verdict::Drop)
         {
             act::advance(flow.ways.of_mut(direction), &tcp);
         }
-        self.forge(at, now, direction, forge, context);
+        self.forge(at, now, direction, packet, forge, context);
         verdict
     }
 }

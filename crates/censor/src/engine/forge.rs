@@ -15,9 +15,10 @@ use crate::action::{Forge, ForgedTtl};
 use crate::middlebox::{Direction, Injection};
 use crate::track::Flow;
 
-/// The packet that `forge` asks for, in `flow` as it stands after the packet at hand. `redirected` is the
-/// far end that really answers.
-pub(super) fn packet(flow: &Flow, forge: &Forge) -> Injection {
+/// The packet that `forge` asks for, in `flow` as it stands after the packet at hand. `sent` is the way of that
+/// packet and the number after its last byte: whoever sent it takes an answer for one to it, even where it
+/// was dropped and the other end never saw it.
+pub(super) fn packet(flow: &Flow, forge: &Forge, sent: Option<(Direction, u32)>) -> Injection {
     match forge {
         Forge::Packet { to, bytes, delay } => {
             Injection { direction: *to, delay: *delay, packet: bytes.clone() }
@@ -33,6 +34,10 @@ pub(super) fn packet(flow: &Flow, forge: &Forge) -> Injection {
             let other = flow.ways.of(to.flip());
             let seq = if sender.has_seq { sender.next_seq } else { other.acked };
             let ack = if other.has_seq { other.next_seq } else { sender.acked };
+            let ack = match sent {
+                Some((way, end)) if way == to.flip() && end.wrapping_sub(ack) < 1 << 20 => end,
+                _ => ack,
+            };
             let segment = TcpRepr {
                 flags: *flags,
                 window: *window,

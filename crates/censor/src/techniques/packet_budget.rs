@@ -96,6 +96,16 @@ struct PacketBudget {
 }
 
 impl PacketBudget {
+    /// Whether the flow's transport and far end are under the budget.
+    fn concerns(&self, flow: &FlowView<'_>) -> bool {
+        let ours = match flow.key.protocol {
+            number::TCP => self.tcp,
+            number::UDP => self.udp,
+            _ => false,
+        };
+        ours && self.networks.has(flow.outside.ip) && !self.except.excepts(flow.outside.ip)
+    }
+
     /// The evidence, once the packet at hand is beyond the budget.
     fn spent(&self, flow: &FlowView<'_>) -> Option<String> {
         let udp = flow.key.protocol == number::UDP;
@@ -135,29 +145,23 @@ impl Technique for PacketBudget {
     }
 
     fn on_event(&mut self, flow: &mut FlowView<'_>, event: &Event<'_>, decisions: &mut Decisions) {
+        // Asked again with each event: the rule may have come into force in the middle of the flow.
+        if *flow.slot == DONE || !self.concerns(flow) {
+            return decisions.ignore_flow();
+        }
         let exempts = |name: &str| self.except_names.excepts(name);
         let exempt = match event {
             Event::Recognised(recognition) => self.exempt.contains(&recognition.protocol),
             Event::ClientHello(hello) => exempts(hello.name),
             Event::QuicInitial(initial) => initial.hello.is_some_and(|hello| exempts(hello.name)),
             Event::HttpRequest(request) => exempts(request.host),
-            Event::Packet { .. } => {
-                let ours = match flow.key.protocol {
-                    number::TCP => self.tcp,
-                    number::UDP => self.udp,
-                    _ => false,
-                };
-                let first = flow.packet_index() == 1;
-                let ip = flow.outside.ip;
-                *flow.slot == DONE || !ours || first && (!self.networks.has(ip) || self.except.excepts(ip))
-            }
             _ => false,
         };
         if exempt {
             *flow.slot = DONE;
             return decisions.ignore_flow();
         }
-        if *flow.slot == DONE || !matches!(event, Event::Packet { .. }) {
+        if !matches!(event, Event::Packet { .. }) {
             return;
         }
         let Some(detail) = self.spent(flow) else { return };

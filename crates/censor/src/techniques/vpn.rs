@@ -116,7 +116,6 @@ impl Technique for Vpn {
             return;
         }
         if !self.networks.has(flow.outside.ip) || self.except.excepts(flow.outside.ip) {
-            *flow.slot = DONE;
             return decisions.ignore_flow();
         }
         match event {
