@@ -339,7 +339,7 @@ impl Explanation {
         out.line(0, &when);
         if !self.summary.is_empty() {
             out.line(0, "");
-            out.line(0, &self.summary);
+            out.prose(&self.summary);
         }
         for (head, figures) in [("The box", &self.device), ("What it looks at", &self.switches)] {
             if !figures.is_empty() {
@@ -405,12 +405,21 @@ struct Text(String);
 impl Text {
     /// A paragraph, broken at blanks; what follows its first line is set in by two more.
     fn line(&mut self, indent: usize, words: &str) {
-        let (mut column, mut set_in) = (0, indent);
+        self.filled(indent, indent + 2, words);
+    }
+
+    /// A paragraph at the left edge.
+    fn prose(&mut self, words: &str) {
+        self.filled(0, 0, words);
+    }
+
+    fn filled(&mut self, first: usize, rest: usize, words: &str) {
+        let (mut column, mut set_in) = (0, first);
         for word in words.split_whitespace() {
             let width = word.chars().count();
             if column > 0 && column + 1 + width > WIDTH {
                 self.0.push('\n');
-                (column, set_in) = (0, indent + 2);
+                (column, set_in) = (0, rest);
             }
             if column == 0 {
                 self.0.extend(core::iter::repeat_n(' ', set_in));
@@ -472,7 +481,8 @@ impl Text {
         };
         let note =
             if figure.origin.note.is_empty() { String::new() } else { format!(" {}", figure.origin.note) };
-        self.line(2, &format!("{} = {}{unit} {origin}{note}", figure.name, figure.value));
+        let value = if figure.value.is_empty() { "none" } else { &figure.value };
+        self.line(2, &format!("{} = {value}{unit} {origin}{note}", figure.name));
         for other in &figure.alternatives {
             let note =
                 if other.origin.note.is_empty() { String::new() } else { format!(" {}", other.origin.note) };

@@ -45,6 +45,17 @@ fn the_rule_of_2022_wants_port_443_version_1_and_1001_bytes_and_reads_no_name() 
 }
 
 #[test]
+fn yota_reads_names_to_the_servers_that_it_exempts() {
+    let dropped = |to: &str, name: &str| {
+        let mut bench = Bench::with("tspu-2022", &["quic-1", "quic-yota"], &[]);
+        let line = Line::to(to, 443);
+        !bench.passes(Direction::Up, &line.udp(Direction::Up, &initial(Version::V1, name)))
+    };
+    assert!(!dropped("87.240.129.1", "vk.com") && dropped("87.240.129.1", "www.facebook.com"));
+    assert!(dropped("192.0.2.44", "vk.com"));
+}
+
+#[test]
 fn three_dummy_datagrams_first_let_the_initial_pass_and_two_do_not() {
     for (dummies, passes) in [(2, false), (3, true)] {
         let mut bench = Bench::of("tspu-2022", "quic-1");
