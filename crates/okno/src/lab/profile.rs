@@ -31,6 +31,10 @@ fn named(words: &str) -> Result<Profile> {
 pub fn select(args: &cli::Replay) -> Result<Profile> {
     let selection = Selection { network: args.network, set: args.set.clone(), ..Selection::default() };
     let mut profile = named(&args.profile)?.select(&selection).map_err(|error| unusable(&error))?;
+    if !args.profile.contains('@') {
+        // Rules that followed one another never acted together.
+        profile = profile.standing();
+    }
     for choice in &args.list {
         let Some((list, file)) = choice.split_once('=') else {
             return Err(Unusable(format!("--list {choice} has no `=`; write --list NAME=FILE")).into());

@@ -400,7 +400,7 @@ fn kazakhstan(rows: &mut Rows) {
     });
     let mitm = Said { source: source::KAZAKH, tag: 'P', confidence: "high", profile: KZ };
     rows.holds(mitm, "KZ.mitm", "2019: TLS to listed sites is answered by an interceptor", || {
-        let mut stage = super::check::any_profile("intercept")?.set("interception.share=1")?.stage()?;
+        let mut stage = only("kazakhstan", "intercept")?.set("interception.share=1")?.stage()?;
         let tcp = Tcp::new(40_000);
         let seen = stage.send(Direction::Up, &tcp.packet(Direction::Up, flag::SYN, &[]));
         let changed = matches!(&seen, crate::fidelity::stage::Seen::Changed(packet)
