@@ -75,9 +75,10 @@ fn http(stream: &[u8]) -> Greeting {
         if !METHODS.contains(&method) {
             return Greeting::Other;
         }
-        let host = lines.filter_map(|line| line.split_once(':'));
-        let host = host.filter(|(name, _)| name.trim().eq_ignore_ascii_case("host")).map(|(_, value)| value);
-        hosts.push(host.last().unwrap_or("").trim().to_owned());
+        let fields = lines.filter_map(|line| line.split_once(':'));
+        let mut host =
+            fields.filter(|(name, _)| name.trim().eq_ignore_ascii_case("host")).map(|(_, value)| value);
+        hosts.push(host.next_back().unwrap_or("").trim().to_owned());
         rest = after;
     }
     if hosts.is_empty() { Greeting::Incomplete } else { Greeting::Http { hosts } }

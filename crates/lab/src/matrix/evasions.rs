@@ -125,7 +125,8 @@ impl Column {
         match strategy.carrier {
             Carrier::Tcp => self.flight != Quic,
             Carrier::Tcp6 => !matches!(self.flight, Quic | Http) && self.id != "M24-2025",
-            Carrier::Tls => !matches!(self.flight, Quic | Http) && !(own_hello && strategy.remakes_hello()),
+            Carrier::Tls if own_hello => !strategy.remakes_hello(),
+            Carrier::Tls => !matches!(self.flight, Quic | Http),
             Carrier::Http => self.flight == Http,
             Carrier::Quic => self.flight == Quic,
             Carrier::Udp => false,

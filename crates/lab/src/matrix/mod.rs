@@ -1,7 +1,8 @@
 //! Which evasion survives which mechanism, which protocol survives which year.
 //!
 //! Nothing here is looked up: each cell runs a packet sequence through the shipped profile's rule, over
-//! routers, to a modelled server, and reports how it ended for the client. A third table asks the servers alone. Where the public record states
+//! routers, to a modelled server, and reports how it ended for the client. A third table asks the servers
+//! alone. Where the public record states
 //! what came of it, the cell says whether the model agrees; the record is in [`record`], apart from the
 //! computation.
 

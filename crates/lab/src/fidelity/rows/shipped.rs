@@ -251,6 +251,10 @@ fn variants(rows: &mut Rows) {
         }
         Ok(Observed::new(passed == 24, format!("{passed} of 30 passed")))
     });
+    alternatives(rows);
+}
+
+fn alternatives(rows: &mut Rows) {
     let budget = Said { source: source::N4P_490, tag: 'F', confidence: "low", profile: "tspu-2025" };
     rows.holds(budget, "M12.udp_20", "alternative: UDP is cut after 20 packets (15 August 2026)", || {
         let trial = Trial::new("tspu-2025")?.rules(&["l4-25"])?.set("l4-25.udp_packets=aug-2026")?;
