@@ -172,7 +172,10 @@ impl Net {
     {
         let slot = Rc::new(RefCell::new(Outcome { result: None, ended: false, waker: None }));
         let shared = slot.clone();
-        let future = program(self.clone());
+        let seed = self.with(|host, _, _| host.program_seed());
+        // What the program draws before its first await is its own as well.
+        let mut building = chance::Stream::new(chance::hash(seed, &[1]));
+        let future = chance::scope(&mut building, || program(self.clone()));
         let task = async move {
             let result = future.await;
             let mut slot = shared.borrow_mut();
@@ -183,7 +186,6 @@ impl Net {
             }
         };
         let mut core = self.core.borrow_mut();
-        let seed = core.host(self.node).0.program_seed();
         core.spawned.push((Box::pin(task), seed));
         Handle { slot }
     }

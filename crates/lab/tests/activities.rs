@@ -337,3 +337,37 @@ fn an_answer_too_large_for_a_datagram_comes_over_tcp() {
     });
     assert_eq!((seen.failure(), seen.answers), (None, many));
 }
+
+#[test]
+fn a_world_does_not_depend_on_the_worlds_before_it_or_beside_it() {
+    let alone = {
+        let mut town = town(3);
+        let wants = town.https();
+        town.run(|net| async move { clients::web::fetch(&net, &wants).await });
+        town.world.trace_hash()
+    };
+    // Two worlds at once, stepped in turns, each drawing between the other's steps.
+    let (mut first, mut second) = (town(9), town(3));
+    let wants = second.https();
+    first.world.spawn(first.client, |net| async move {
+        for _ in 0..1_000 {
+            let _: [u8; 8] = net.random();
+            net.sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let done =
+        second.world.spawn(second.client, |net| async move { clients::web::fetch(&net, &wants).await });
+    while !done.has_ended() {
+        first.world.run_for(Duration::from_millis(3));
+        second.world.run_for(Duration::from_millis(1));
+    }
+    // The same events up to the end of the fetch; the closing of its connection may be in one of them.
+    second.world.run_for(Duration::from_secs(1));
+    let mut again = town(3);
+    let wants = again.https();
+    again.run(|net| async move { clients::web::fetch(&net, &wants).await });
+    assert_eq!(again.world.trace_hash(), alone);
+    let left = second.world.now().since(again.world.now());
+    again.world.run_for(left);
+    assert_eq!(second.world.trace_hash(), again.world.trace_hash());
+}

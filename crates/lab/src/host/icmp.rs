@@ -41,6 +41,9 @@ pub(crate) struct PendingPing {
     pub waker: Option<Waker>,
 }
 
+/// Path MTUs that a host remembers; when they are more, it learns them anew.
+const MAX_PATHS: usize = 1_024;
+
 /// Echo requests without an answer, by identifier and sequence number.
 #[derive(Default)]
 pub(crate) struct PingTable {
@@ -154,6 +157,9 @@ impl Host {
         let floor = if is_v4 { 576 } else { 1280 };
         let mtu = u16::try_from(rest & if is_v4 { 0xffff } else { u32::MAX }).unwrap_or(u16::MAX).max(floor);
         if mtu < self.mtu_to(complaint.remote.ip) {
+            if self.path_mtu.len() >= MAX_PATHS {
+                self.path_mtu.clear();
+            }
             self.path_mtu.insert(complaint.remote.ip, mtu);
             if complaint.protocol == number::TCP {
                 self.tcp_shrink(node, wires, (complaint.own, complaint.remote), mtu);

@@ -75,6 +75,12 @@ pub fn scope<T>(stream: &mut Stream, body: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Makes what is drawn outside of any program follow from `seed` too: a new world calls it, so that nothing
+/// depends on the worlds that this thread ran before.
+pub(crate) fn begin(seed: u64) {
+    CURRENT.set(Stream::new(hash(seed, &[0])));
+}
+
 /// Fills `bytes` from the stream of the program that runs now.
 pub fn fill(bytes: &mut [u8]) {
     let mut stream = CURRENT.get();

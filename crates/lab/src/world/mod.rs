@@ -149,15 +149,19 @@ impl Core {
 pub struct World {
     pub(crate) core: Rc<RefCell<Core>>,
     executor: Executor,
+    /// what the timeline's actions draw from
+    stream: chance::Stream,
 }
 
 impl World {
     /// An empty world.
     pub fn new(setup: Setup) -> Self {
+        chance::begin(setup.seed);
         let mut wires = Wires::new(setup.seed, setup.start);
         wires.traced = setup.traced;
         let core = Core { wires, nodes: Vec::new(), spawned: Vec::new() };
-        Self { core: Rc::new(RefCell::new(core)), executor: Executor::default() }
+        let stream = chance::Stream::new(chance::hash(setup.seed, &[5]));
+        Self { core: Rc::new(RefCell::new(core)), executor: Executor::default(), stream }
     }
 
     fn add(&mut self, name: &str, make: impl FnOnce(u64) -> Kind) -> NodeId {
@@ -375,7 +379,9 @@ impl World {
         core.wires.count.events += 1;
         if let Event::Act(action) = event {
             drop(core);
-            action(self);
+            let mut stream = self.stream;
+            chance::scope(&mut stream, || action(self));
+            self.stream = stream;
         } else {
             core.happen(event);
         }

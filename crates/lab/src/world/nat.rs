@@ -100,6 +100,9 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// How long the first fragment's ports are remembered (RFC 1122 §3.3.2: between 60 and 120 s).
 const FRAGMENT_LIFE: Duration = Duration::from_secs(60);
 
+/// Fragmented packets whose ports are remembered at once.
+const MAX_FRAGMENTED: usize = 4_096;
+
 /// One packet's transport end and what it is.
 struct Ends {
     protocol: u8,
@@ -315,6 +318,9 @@ impl Nat {
 
     fn remember_fragment(&mut self, now: Instant, view: &PacketView<'_>, key: FragmentKey, end: End) {
         if view.fragment.is_some_and(|fragment| fragment.more) {
+            if self.fragments.len() >= MAX_FRAGMENTED {
+                self.fragments.clear();
+            }
             self.fragments.insert(key, (end, now + FRAGMENT_LIFE));
         }
     }
