@@ -590,3 +590,44 @@ fn techniques_that_are_put_in_force_later_hear_of_flows_under_way_and_lift_what_
     assert_eq!(bench.up(9, &other.up(DATA, &hello("other.example"))), Verdict::Drop);
     assert_eq!(bench.up(9, &Line::new(1002).up(DATA, &hello("blocked.example"))), Verdict::Pass);
 }
+
+#[test]
+fn a_first_packet_window_counts_each_way_by_itself() {
+    let mut switches = Switches::default();
+    switches.window.first_data_only = true;
+    switches.initiator = crate::switches::Initiator::Either;
+    // The far end opens the flow and speaks twice before the near end says its first word.
+    let seen = |words: usize| {
+        let mut bench = Bench::new(engine(switches.clone(), drop_for(75)));
+        let mut line = Line::new(1000);
+        bench.down(1, &line.down(flag::SYN, &[]));
+        for _ in 0..2 {
+            bench.up(1, &line.up(DATA, b"banner"));
+        }
+        for _ in 0..words {
+            bench.down(1, &line.down(DATA, b"junk"));
+        }
+        bench.down(1, &line.down(DATA, &hello("blocked.example"))) == Verdict::Drop
+    };
+    assert!(seen(0) && !seen(1));
+}
+
+#[test]
+fn a_first_packet_of_junk_ends_the_inspection_and_a_known_one_limits_it() {
+    let mut switches = Switches::default();
+    switches.window.junk_first_min = Some(101);
+    switches.window.budget_after_first = Some((3, 3));
+    let seen = |first: &[u8], between: usize| {
+        let mut bench = Bench::new(engine(switches.clone(), drop_for(75)));
+        let mut line = Line::new(1000);
+        bench.handshake(1, &mut line);
+        bench.up(1, &line.up(DATA, first));
+        for _ in 0..between {
+            bench.up(1, &line.up(DATA, b"x"));
+        }
+        bench.up(1, &line.up(DATA, &hello("blocked.example"))) == Verdict::Drop
+    };
+    assert!(seen(&[0xff; 100], 0) && !seen(&[0xff; 101], 0));
+    assert!(seen(&[5, 1, 0], 2) && !seen(&[5, 1, 0], 3));
+    assert!(seen(&[0xff; 100], 20));
+}

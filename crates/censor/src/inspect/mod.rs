@@ -135,7 +135,12 @@ impl Inspection {
         exceeds(window.packets, seen.packets)
             || exceeds(window.data_packets, data_packets)
             || window.seconds.is_some_and(late)
-            || (window.first_data_only && self.lanes.of(seen.direction).data_packets > 1)
+            || (window.first_data_only && self.lanes.up.data_packets > 1 && self.lanes.down.data_packets > 1)
+    }
+
+    /// Whether this way was looked at as far as it is, though the other may still be.
+    fn is_spent(&self, switches: &Switches, seen: &Seen<'_>) -> bool {
+        switches.window.first_data_only && self.lanes.of(seen.direction).data_packets > 1
     }
 
     /// Looks at the data of one TCP segment whose first byte has sequence number `seq`.
@@ -150,6 +155,9 @@ impl Inspection {
         self.lanes.of_mut(seen.direction).data_packets += 1;
         if self.is_over(switches, seen) {
             return Progress::Finished;
+        }
+        if self.is_spent(switches, seen) {
+            return Progress::Going;
         }
         let first = self.lanes.up.data_packets + self.lanes.down.data_packets == 1;
         let cap = switches.window.bytes as usize;
@@ -301,6 +309,9 @@ impl Inspection {
         self.lanes.of_mut(seen.direction).data_packets += 1;
         if self.is_over(switches, seen) {
             return Progress::Finished;
+        }
+        if self.is_spent(switches, seen) {
+            return Progress::Going;
         }
         if let Some(recogniser) = &mut self.recogniser {
             let side = if seen.is_from_opener() { Side::Initiator } else { Side::Responder };
