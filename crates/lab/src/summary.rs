@@ -170,7 +170,39 @@ pub struct Summing {
     summary: Summary,
     rules: BTreeMap<(String, String, String), Rule>,
     targets: BTreeMap<(String, String), TargetCount>,
-    struck: BTreeSet<(String, String)>,
+    struck: BTreeSet<(String, String, Reach)>,
+}
+
+/// What an act on a target reaches: a filter that reads TLS leaves QUIC alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    All,
+    Http,
+    Tls,
+    Quic,
+    Apps,
+}
+
+impl Reach {
+    fn of_act(mechanism: &str) -> Self {
+        match mechanism.split('.').next() {
+            Some("http") => Self::Http,
+            Some("tls") => Self::Tls,
+            Some("quic") => Self::Quic,
+            Some("calls" | "vpn") => Self::Apps,
+            _ => Self::All,
+        }
+    }
+
+    fn of_activity(activity: &str) -> Self {
+        match activity {
+            "http" => Self::Http,
+            "https" | "upload" | "parallel" => Self::Tls,
+            "quic" => Self::Quic,
+            "dns" | "ping" => Self::All,
+            _ => Self::Apps,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -219,7 +251,8 @@ impl Summing {
         self.summary.acts += 1;
         for target in [&row.target, &row.target_name] {
             if !target.is_empty() && self.struck.len() < MAX_ROWS * 20 {
-                self.struck.insert((row.cell.to_string(), target.to_string()));
+                let reach = Reach::of_act(&row.mechanism);
+                self.struck.insert((row.cell.to_string(), target.to_string(), reach));
             }
         }
         let key = (row.mechanism.to_string(), row.profile.to_string(), row.rule.to_string());
@@ -248,7 +281,10 @@ impl Summing {
         if self.targets.len() >= MAX_ROWS && !self.targets.contains_key(&key) {
             return;
         }
-        let struck = self.struck.contains(&(row.cell.to_string(), row.target.to_string()));
+        let hit = |name: &str, reach| self.struck.contains(&(row.cell.to_string(), name.to_owned(), reach));
+        let struck = [Reach::All, Reach::of_activity(&row.activity)]
+            .into_iter()
+            .any(|reach| hit(&row.target, reach) || hit(&row.target_name, reach));
         let target = self.targets.entry(key).or_default();
         if struck { target.after.add(row) } else { target.before.add(row) }
     }

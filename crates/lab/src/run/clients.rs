@@ -108,7 +108,7 @@ impl Cast<'_, '_> {
                 let (names, house) = (zone.clone(), self.house.clone());
                 world.net(*node).spawn(move |net| servers::resolver(net, names, house, None));
             }
-            super::apps::serve(world, *node, speaks);
+            super::apps::serve(world, *node, speaks, service.port);
         }
         for client in clients {
             if let Some(group) = self.site.scenario.clients.get(client.group) {

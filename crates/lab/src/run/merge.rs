@@ -56,7 +56,8 @@ impl<'a, 's> Merger<'a, 's> {
             let ended = row.until_utc.is_some_and(|until| until <= timestamp(scenario.start));
             *at < scenario.end && !ended
         });
-        waiting.sort_by_key(|(at, _)| core::cmp::Reverse(*at));
+        waiting.sort_by_key(|(at, _)| *at);
+        waiting.reverse();
         Self {
             scenario,
             plan,
