@@ -12,8 +12,8 @@ use super::capacity::protocols;
 use super::maker::{Draw, NameSet, NetworkSet, Ruling};
 use super::sni::silence;
 use super::{DefaultValue, ParamSpec, TechniqueSpec};
-use crate::action::Ways;
-use crate::middlebox::Evidence;
+use crate::action::{Forge, Ways};
+use crate::middlebox::{Direction, Evidence};
 use crate::technique::{Decision, Decisions, Event, FlowView, Interest, Technique};
 
 /// M12.
@@ -58,6 +58,12 @@ pub static PACKET_BUDGET: TechniqueSpec = TechniqueSpec {
             default: DefaultValue::Texts(&["ssh"]),
             doc: "recognised protocols that are exempt",
         },
+        ParamSpec {
+            name: "outcome",
+            unit: "",
+            default: DefaultValue::Text("silence"),
+            doc: "`silence`, or `inject`: silence and forged RST to both ends of a TCP flow",
+        },
     ]],
     make: |maker| {
         let transports = maker.texts("transports", &["tcp", "udp"])?;
@@ -73,6 +79,7 @@ pub static PACKET_BUDGET: TechniqueSpec = TechniqueSpec {
             tcp: transports.iter().any(|word| word == "tcp"),
             udp: transports.iter().any(|word| word == "udp"),
             exempt: protocols(maker)?,
+            injects: maker.text("outcome", &["silence", "inject"])? == "inject",
         }))
     },
 };
@@ -93,6 +100,7 @@ struct PacketBudget {
     tcp: bool,
     udp: bool,
     exempt: Vec<Protocol>,
+    injects: bool,
 }
 
 impl PacketBudget {
@@ -174,7 +182,11 @@ impl Technique for PacketBudget {
             detail,
             ..Evidence::default()
         };
-        decisions.push(Decision::new(silence(Ways::Both, 0), evidence).dropping_this());
+        let mut decision = Decision::new(silence(Ways::Both, 0), evidence).dropping_this();
+        if self.injects && flow.key.protocol == number::TCP {
+            decision = decision.forging(Forge::reset(Direction::Down)).forging(Forge::reset(Direction::Up));
+        }
+        decisions.push(decision);
         decisions.ignore_flow();
     }
 }

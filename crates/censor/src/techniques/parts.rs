@@ -1,7 +1,7 @@
 //! One rule, several machines: where a rule covers several protocols, each part names what it does.
 //!
-//! A rule on names in TLS and QUIC is one line of a profile, but its deeds are `tls.…` and `quic.…`: the truth
-//! log has to name the deepest node of the taxonomy that holds.
+//! A rule on names in TLS and QUIC is one line of a profile, but its deeds are `tls.…` and `quic.…`: the
+//! truth log has to name the deepest node of the taxonomy that holds.
 
 use okno_model::Mechanism;
 

@@ -1,7 +1,7 @@
 //! Iran's protocol filter: on three ports only the three protocols that belong there pass.
 //!
-//! Bock et al., "Detecting and Evading Censorship-in-Depth: A Case Study of Iran's Protocol Filter", FOCI 2020,
-//! https://www.usenix.org/conference/foci20/presentation/bock
+//! Bock et al., "Detecting and Evading Censorship-in-Depth: A Case Study of Iran's Protocol Filter", FOCI
+//! 2020, https://www.usenix.org/conference/foci20/presentation/bock
 
 use okno_model::Mechanism;
 use okno_wire::packet::number;

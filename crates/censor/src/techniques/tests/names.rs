@@ -289,6 +289,15 @@ fn the_alternative_budget_counts_16_384_bytes_towards_the_subscriber() {
 }
 
 #[test]
+fn in_the_providers_account_the_freeze_comes_with_forged_resets() {
+    let mut bench = Bench::of("tspu-2025:injecting", "l4-25");
+    let mut line = Line::to("198.51.100.9", 443);
+    bench.open(&mut line);
+    assert_eq!((0..40).filter(|_| bench.down(&mut line, &[0; 200])).count(), 22);
+    assert_eq!(bench.injected().len(), 2, "once, to both ends");
+}
+
+#[test]
 fn udp_has_the_same_budget() {
     let mut bench = Bench::of("tspu-2025", "l4-25");
     let line = Line::to("198.51.100.9", 4000);
