@@ -356,14 +356,18 @@ fn seconds(at: Instant) -> u64 {
     at.nanos() / 1_000_000_000
 }
 
-/// A fixed hash of a flow's key: two multiplications over the packed ends.
+/// A fixed hash of a flow's key: multiplications over the packed ends. Each end is added once more, so that
+/// an address which cancels a constant (and makes a product zero) does not throw the other end away.
 pub(crate) fn hash_of(key: &FlowKey) -> u64 {
-    let low = words(key.low);
-    let high = words(key.high);
-    let ends = fold(low.0 ^ 0x9e37_79b9_7f4a_7c15, high.0 ^ 0xc2b2_ae3d_27d4_eb4f);
-    let rest =
-        fold(low.1 ^ 0x1656_67b1_9e37_79f9, high.1 ^ u64::from(key.protocol) << 56 ^ 0x27d4_eb2f_1656_67c5);
-    fold(ends ^ rest, 0x2545_f491_4f6c_dd1d ^ rest.rotate_left(29))
+    let (low, high) = (words(key.low), words(key.high));
+    let both = |a: u64, b: u64| {
+        fold(a ^ 0x9e37_79b9_7f4a_7c15, b ^ 0xc2b2_ae3d_27d4_eb4f)
+            .wrapping_add(a.wrapping_mul(0x1656_67b1_9e37_79f9))
+            .wrapping_add(b.wrapping_mul(0x27d4_eb2f_1656_67c5).rotate_left(31))
+    };
+    let ends = both(low.0, high.0);
+    let rest = both(low.1, high.1 ^ (u64::from(key.protocol) << 56));
+    fold(ends ^ rest.rotate_left(17), 0x2545_f491_4f6c_dd1d ^ rest) ^ ends.rotate_left(32)
 }
 
 fn words(end: Endpoint) -> (u64, u64) {

@@ -131,3 +131,15 @@ fn flows_that_come_and_go_while_time_stands_still_leave_nothing_behind() {
     assert_eq!(table.len(), 100);
     assert!(table.memory() < 1 << 20, "{}", table.memory());
 }
+
+#[test]
+fn an_address_made_to_cancel_the_hashs_constants_does_not_gather_flows_in_one_place() {
+    let cancelling = u128::from(0x9e37_79b9_7f4a_7c15_u64) << 64 | u128::from(0x9e37_79b9_7f4a_7c15_u64);
+    let one = Endpoint { ip: IpAddr::from(cancelling.to_be_bytes()), port: 0 };
+    let mut seen = std::collections::BTreeSet::new();
+    for n in 0..4096_u128 {
+        let other = Endpoint { ip: IpAddr::from((u128::MAX - n).to_be_bytes()), port: 443 };
+        seen.insert(hash_of(&FlowKey::of(one, other, 6).0) & 0xffff);
+    }
+    assert!(seen.len() > 3900, "{}", seen.len());
+}
