@@ -249,7 +249,7 @@ impl Ports {
 #[derive(Clone, Debug)]
 pub enum List {
     /// names
-    Names(Names),
+    Names(Box<Names>),
     /// networks
     Networks(Networks),
     /// ends, sorted
@@ -278,7 +278,7 @@ impl List {
 
     fn empty(kind: Kind) -> Self {
         match kind {
-            Kind::Names => Self::Names(Names::default()),
+            Kind::Names => Self::Names(Box::default()),
             Kind::Networks => Self::Networks(Networks::default()),
             Kind::Endpoints => Self::Endpoints(Vec::new()),
             Kind::Fingerprints => Self::Fingerprints(Vec::new()),

@@ -4,7 +4,7 @@ use super::*;
 
 fn names(entries: &[&str]) -> Names {
     match List::read(Kind::Names, entries).expect("entries that fit") {
-        List::Names(names) => names,
+        List::Names(names) => *names,
         _ => unreachable!("a list of names"),
     }
 }

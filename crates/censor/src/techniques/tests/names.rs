@@ -417,7 +417,11 @@ fn a_deed_bears_the_deepest_node_that_holds_for_its_protocol() {
         act(&mut bench);
         bench.last_trigger().mechanism.as_str()
     };
-    let tls = |name: &'static str| move |bench: &mut Bench| drop(bench.hello(&mut Line::new(1000), name));
+    let tls = |name: &'static str| {
+        move |bench: &mut Bench| {
+            bench.hello(&mut Line::new(1000), name);
+        }
+    };
     let quic = |bench: &mut Bench| {
         let initial = super::quic::initial(okno_wire::quic::Version::V1, "a.googlevideo.com");
         bench.send(Direction::Up, &Line::to("192.0.2.44", 443).udp(Direction::Up, &initial));
