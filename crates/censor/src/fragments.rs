@@ -95,6 +95,7 @@ impl FragmentQueue {
     ) -> Queued {
         self.expire(now, Duration::from_secs(u64::from(switches.timeout_s)));
         while self.waiting.len() >= MAX_WAITING && self.drop_oldest() {}
+        self.compact();
         let key = (view.source, view.destination, key_protocol(view), fragment.id);
         self.serial += 1;
         let serial = self.serial;
@@ -147,13 +148,26 @@ impl FragmentQueue {
     pub fn expire(&mut self, now: Instant, timeout: Duration) {
         while let Some((since, serial, key)) = self.order.front().copied() {
             let current = self.waiting.get(&key).is_some_and(|waiting| waiting.serial == serial);
-            if current && now.since(since) < timeout {
+            // One that came long after now is of a clock that went back: it shall not keep those behind it.
+            if current
+                && now.since(since) < timeout
+                && since.since(now) < timeout.max(Duration::from_secs(60))
+            {
                 return;
             }
             self.order.pop_front();
             if current {
                 self.remove(&key);
             }
+        }
+    }
+
+    /// Keeps the order within a few times what waits: packets that became whole stay in it behind one that
+    /// never does, without end where time stands still.
+    fn compact(&mut self) {
+        if self.order.len() > 4 * self.waiting.len() + 1024 {
+            let waiting = &self.waiting;
+            self.order.retain(|(_, serial, key)| waiting.get(key).is_some_and(|kept| kept.serial == *serial));
         }
     }
 

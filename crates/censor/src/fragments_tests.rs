@@ -134,3 +134,17 @@ fn discarded_packets_are_remembered_only_up_to_a_number() {
     }
     assert!(queue.waiting.len() <= MAX_WAITING && queue.order.len() <= MAX_WAITING + 1);
 }
+
+#[test]
+fn packets_that_become_whole_behind_one_that_never_does_leave_nothing_where_time_stands_still() {
+    let switches = FragmentSwitches::default();
+    let mut queue = FragmentQueue::new();
+    let [ip, _] = ends();
+    feed(&mut queue, 1, &pieces(&ip, 2).0[0], &switches);
+    for id in 1000..21_000 {
+        let sent = ip.emit_fragments(number::UDP, id, &[8], &[0; 16]);
+        feed(&mut queue, 1, &sent[0], &switches);
+        assert!(matches!(feed(&mut queue, 1, &sent[1], &switches), Queued::Whole { .. }));
+    }
+    assert!(queue.order.len() <= 1100, "{}", queue.order.len());
+}

@@ -37,7 +37,9 @@ impl<K: Hash + Eq + Clone, V> Memory<K, V> {
     /// The entry, if it is not too old.
     pub fn peek(&mut self, now: Instant, key: &K) -> Option<&mut V> {
         self.expire(now);
-        self.entries.get_mut(key).map(|(_, _, value)| value)
+        let lifetime = self.lifetime;
+        let entry = self.entries.get_mut(key).filter(|(at, ..)| lives(*at, now, lifetime));
+        entry.map(|(_, _, value)| value)
     }
 
     /// The entry, made by `fresh` when there is none; its life begins anew.
@@ -49,6 +51,10 @@ impl<K: Hash + Eq + Clone, V> Memory<K, V> {
             self.evict_oldest();
         }
         self.order.push_back((now, serial, key.clone()));
+        // Behind one of a later time there may be entries whose time is over.
+        if self.entries.get(&key).is_some_and(|(at, ..)| !lives(*at, now, self.lifetime)) {
+            self.entries.remove(&key);
+        }
         let entry = self.entries.entry(key).or_insert_with(|| (now, serial, fresh()));
         (entry.0, entry.1) = (now, serial);
         &mut entry.2
@@ -78,7 +84,7 @@ impl<K: Hash + Eq + Clone, V> Memory<K, V> {
     fn expire(&mut self, now: Instant) {
         while let Some((at, serial, key)) = self.order.front() {
             let current = self.entries.get(key).is_some_and(|entry| entry.1 == *serial);
-            if current && now.since(*at) < self.lifetime {
+            if current && lives(*at, now, self.lifetime) {
                 break;
             }
             if current {
@@ -108,6 +114,12 @@ impl<K: Hash + Eq + Clone, V> Memory<K, V> {
     }
 }
 
+/// Whether an entry of a time is still alive: not too old, nor of a clock that has since gone back by more
+/// than a lifetime.
+fn lives(at: Instant, now: Instant, lifetime: Duration) -> bool {
+    now.since(at) < lifetime && at.since(now) < lifetime
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +137,22 @@ mod tests {
         assert_eq!(memory.peek(at(218), &"a").copied(), Some(2));
         assert_eq!(memory.peek(at(219), &"a"), None);
         assert!(memory.is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_jumped_ahead_for_one_packet_keeps_nothing_alive() {
+        let mut memory = Memory::new(Duration::from_secs(60), 10);
+        memory.touch(at(100), "before", || ());
+        memory.touch(at(3_000_000_000), "century", || ());
+        memory.touch(at(100), "after", || ());
+        assert_eq!(memory.peek(at(101), &"century"), None);
+        assert!(memory.peek(at(159), &"after").is_some());
+        // Small steps back keep what is there, and what stands behind it ends at its own time.
+        memory.touch(at(200), "late", || ());
+        memory.touch(at(150), "early", || ());
+        assert!(memory.peek(at(209), &"early").is_some() && memory.peek(at(209), &"late").is_some());
+        assert_eq!(memory.peek(at(210), &"early"), None);
+        assert!(memory.peek(at(259), &"late").is_some());
     }
 
     #[test]

@@ -42,9 +42,11 @@ impl Assembler {
         &self.bytes
     }
 
-    /// Bytes that are kept.
+    /// Bytes that are kept, with what the allocator and the queue need for each segment that waits: a hostile
+    /// one holds a single byte.
     pub fn memory(&self) -> usize {
-        self.bytes.capacity() + self.waiting_bytes as usize
+        const EACH: usize = size_of::<(u32, Vec<u8>)>() + 16;
+        self.bytes.capacity() + self.waiting_bytes as usize + self.waiting.len() * EACH
     }
 
     /// The sequence number of the first byte, from a SYN or, without one, from the first data.

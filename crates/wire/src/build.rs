@@ -185,10 +185,6 @@ pub fn udp_segment(ip: &IpRepr, source_port: u16, destination_port: u16, payload
     out.extend_from_slice(&[0, 0]);
     out.extend_from_slice(payload);
     fill_checksum(ip, number::UDP, &mut out, 6, false);
-    // RFC 768: a computed checksum of zero is sent as all ones.
-    if out[6..8] == [0, 0] {
-        out[6..8].copy_from_slice(&[0xff, 0xff]);
-    }
     out
 }
 
@@ -213,18 +209,18 @@ pub fn mend_checksums(packet: &mut [u8]) {
     let Ok(view) = PacketView::parse(packet) else { return };
     let (at, protocol) = (view.transport_at(), view.protocol);
     let ip = IpRepr::new(view.source, view.destination);
+    // A UDP header's own length counts, not the packet's: what lies behind it is not summed up.
     let field = match (view.transport, view.fragment) {
-        (Transport::Tcp(_), None) => Some(16),
-        (Transport::Udp(udp), None) if udp.checksum() != 0 => Some(6),
+        (Transport::Tcp(_), None) => Some((16, view.bytes().len())),
+        (Transport::Udp(udp), None) if udp.checksum() != 0 => Some((6, at + 8 + udp.payload().len())),
         _ => None,
     };
-    let end = view.bytes().len();
     if ip.source.is_ipv4() {
         packet[10..12].fill(0);
         let sum = checksum::finish(checksum::sum(0, &packet[..at]));
         packet[10..12].copy_from_slice(&sum.to_be_bytes());
     }
-    if let Some(field) = field {
+    if let Some((field, end)) = field {
         let segment = &mut packet[at..end];
         segment[field..field + 2].fill(0);
         fill_checksum(&ip, protocol, segment, field, false);
@@ -235,6 +231,8 @@ fn fill_checksum(ip: &IpRepr, protocol: u8, segment: &mut [u8], field: usize, br
     let start = checksum::pseudo_header(ip.source, ip.destination, protocol, segment.len());
     let sum = checksum::finish(checksum::sum(start, segment));
     let sum = if broken { sum ^ 0x5a5a } else { sum };
+    // RFC 768, RFC 8200 §8.1: a computed checksum of zero is sent as all ones, for zero says that there is none.
+    let sum = if protocol == number::UDP && sum == 0 { 0xffff } else { sum };
     segment[field..field + 2].copy_from_slice(&sum.to_be_bytes());
 }
 
@@ -296,6 +294,26 @@ mod tests {
             assert!(!PacketView::parse(&packet).expect("a packet").transport_checksum_holds());
             mend_checksums(&mut packet);
             assert!(PacketView::parse(&packet).expect("a packet").transport_checksum_holds());
+        }
+    }
+
+    #[test]
+    fn a_udp_checksum_that_comes_out_as_zero_is_mended_to_ones_and_bytes_behind_its_length_do_not_count() {
+        for ip in ends() {
+            let mut packet = udp(&ip, 1000, 53, &[0, 0, 7]);
+            let at = PacketView::parse(&packet).expect("a packet").transport_at();
+            // A payload word that equals the checksum brings the sum to zero.
+            let sum = [packet[at + 6], packet[at + 7]];
+            packet[at + 8..at + 10].copy_from_slice(&sum);
+            mend_checksums(&mut packet);
+            assert_eq!(packet[at + 6..at + 8], [0xff, 0xff]);
+            assert!(PacketView::parse(&packet).expect("a packet").transport_checksum_holds());
+            packet[at + 5] = 9;
+            packet[at + 8] = 1;
+            mend_checksums(&mut packet);
+            let view = PacketView::parse(&packet).expect("a packet");
+            assert_eq!(view.payload(), [1]);
+            assert!(view.transport_checksum_holds());
         }
     }
 

@@ -186,7 +186,8 @@ fn a_long_lived_profile_follows_its_dates() {
     let profile = builtin("tspu-2021").unwrap();
     let on = |date: &str| {
         let at = Timestamp::parse(date).unwrap();
-        profile.at(at).rules.iter().map(|rule| rule.id.clone()).collect::<Vec<_>>()
+        let rules = profile.at(at).on_network(3216).rules;
+        rules.iter().map(|rule| rule.id.clone()).collect::<Vec<_>>()
     };
     assert_eq!(on("2021-03-09"), Vec::<String>::new());
     assert_eq!(on("2021-03-10"), ["twitter-substring"]);
@@ -206,7 +207,8 @@ fn without_a_date_a_profile_stands_as_of_its_own_day_with_rules_in_force() {
         assert!(profile.as_of.is_none_or(|day| profile.period.contains(day)), "{name}");
     }
     let standing = builtin("tspu-2021").unwrap().standing();
-    assert_eq!(standing.rules.iter().map(|rule| rule.id.as_str()).collect::<Vec<_>>(), ["twitter-exact"]);
+    let ids: Vec<&str> = standing.rules.iter().map(|rule| rule.id.as_str()).collect();
+    assert_eq!(ids, ["twitter-exact", "esni"]);
 }
 
 #[test]

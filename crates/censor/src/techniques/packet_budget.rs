@@ -12,7 +12,7 @@ use super::capacity::protocols;
 use super::maker::{Draw, NameSet, NetworkSet, Ruling};
 use super::sni::silence;
 use super::{DefaultValue, ParamSpec, TechniqueSpec};
-use crate::action::{Forge, Ways};
+use crate::action::{Forge, Scope, Ways};
 use crate::middlebox::{Direction, Evidence};
 use crate::technique::{Decision, Decisions, Event, FlowView, Interest, Technique};
 
@@ -64,6 +64,12 @@ pub static PACKET_BUDGET: TechniqueSpec = TechniqueSpec {
             default: DefaultValue::Text("silence"),
             doc: "`silence`, or `inject`: silence and forged RST to both ends of a TCP flow",
         },
+        ParamSpec {
+            name: "udp_ban_s",
+            unit: "s",
+            default: DefaultValue::Number(0.0),
+            doc: "after a UDP flow the whole address stays silent to that subscriber for so long; 0 does not",
+        },
     ]],
     make: |maker| {
         let transports = maker.texts("transports", &["tcp", "udp"])?;
@@ -80,6 +86,7 @@ pub static PACKET_BUDGET: TechniqueSpec = TechniqueSpec {
             udp: transports.iter().any(|word| word == "udp"),
             exempt: protocols(maker)?,
             injects: maker.text("outcome", &["silence", "inject"])? == "inject",
+            udp_ban: maker.draw("udp_ban_s")?,
         }))
     },
 };
@@ -101,6 +108,7 @@ struct PacketBudget {
     udp: bool,
     exempt: Vec<Protocol>,
     injects: bool,
+    udp_ban: Draw,
 }
 
 impl PacketBudget {
@@ -183,7 +191,10 @@ impl Technique for PacketBudget {
             ..Evidence::default()
         };
         let mut decision = Decision::new(silence(Ways::Both, 0), evidence).dropping_this();
-        if self.injects && flow.key.protocol == number::TCP {
+        let ban = self.udp_ban.time(&self.ruling, flow);
+        if flow.key.protocol == number::UDP && !ban.is_zero() {
+            decision = decision.on(Scope::HostPair).lasting(ban);
+        } else if flow.key.protocol == number::TCP && self.injects {
             decision = decision.forging(Forge::reset(Direction::Down)).forging(Forge::reset(Direction::Up));
         }
         decisions.push(decision);

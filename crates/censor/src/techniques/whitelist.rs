@@ -7,8 +7,8 @@ use okno_model::Mechanism;
 use okno_wire::packet::number;
 use okno_wire::tls::looks_like_tls;
 
-use super::maker::{NameSet, NetworkSet, PortSet, Ruling, service_port};
-use super::sni::silence;
+use super::maker::{Draw, NameSet, NetworkSet, PortSet, Ruling, service_port};
+use super::sni::{held_down, silence};
 use super::{DefaultValue, ParamSpec, TechniqueSpec};
 use crate::action::{Action, Forge, Ways};
 use crate::middlebox::{Direction, Evidence};
@@ -30,7 +30,19 @@ pub static WHITELIST: TechniqueSpec = TechniqueSpec {
             name: "refusal",
             unit: "",
             default: DefaultValue::Text("silence"),
-            doc: "how data is refused: silence or reset",
+            doc: "how what is not listed is refused: silence, reset, or trickle (it passes at `trickle_bps`)",
+        },
+        ParamSpec {
+            name: "trickle_bps",
+            unit: "bit/s",
+            default: DefaultValue::Number(14_000.0),
+            doc: "rate that each flow keeps under the refusal `trickle`",
+        },
+        ParamSpec {
+            name: "icmp_passes",
+            unit: "",
+            default: DefaultValue::Flag(true),
+            doc: "ICMP to listed addresses passes",
         },
         ParamSpec {
             name: "syn_passes",
@@ -53,6 +65,7 @@ pub static WHITELIST: TechniqueSpec = TechniqueSpec {
     ]],
     make: |maker| {
         let mode = maker.text("mode", &["cidr", "sni", "both"])?;
+        let refusal = maker.text("refusal", &["silence", "reset", "trickle"])?;
         Ok(Box::new(Whitelist {
             ruling: maker.ruling(),
             names: maker.names("names")?,
@@ -61,7 +74,9 @@ pub static WHITELIST: TechniqueSpec = TechniqueSpec {
             dns_ports: maker.ports("dns_ports")?,
             by_name: mode != "cidr",
             by_address: mode != "sni",
-            reset: maker.text("refusal", &["silence", "reset"])? == "reset",
+            reset: refusal == "reset",
+            trickle: if refusal == "trickle" { Some(maker.draw("trickle_bps")?) } else { None },
+            icmp_passes: maker.flag("icmp_passes")?,
             syn_passes: maker.flag("syn_passes")?,
             http: maker.flag("names_on_port_80")?,
         }))
@@ -71,6 +86,9 @@ pub static WHITELIST: TechniqueSpec = TechniqueSpec {
 /// Values of the slot.
 const ADMITTED: u64 = 1;
 const REFUSED: u64 = 2;
+
+/// Bytes at once of a trickle, two packets; none was measured.
+const TRICKLE_BURST: u64 = 3000;
 
 #[derive(Debug)]
 struct Whitelist {
@@ -82,6 +100,9 @@ struct Whitelist {
     by_name: bool,
     by_address: bool,
     reset: bool,
+    /// rate of what is not listed, where it passes at all
+    trickle: Option<Draw>,
+    icmp_passes: bool,
     syn_passes: bool,
     http: bool,
 }
@@ -96,6 +117,11 @@ impl Whitelist {
             detail: why.to_owned(),
             ..Evidence::default()
         };
+        if let Some(rate) = self.trickle {
+            let rate = rate.count(&self.ruling, flow.seed, &flow.key);
+            return decisions
+                .push(Decision::new(held_down(rate, TRICKLE_BURST, false), evidence).from_this());
+        }
         if self.reset && flow.key.protocol == number::TCP {
             let decision = Decision::new(silence(Ways::Both, 0), evidence).dropping_this();
             return decisions.push(decision.forging(Forge::reset(Direction::Down)));
@@ -115,6 +141,10 @@ impl Whitelist {
         let ip = flow.outside.ip;
         let tcp = flow.key.protocol == number::TCP;
         let udp = flow.key.protocol == number::UDP;
+        let icmp = matches!(flow.key.protocol, number::ICMP | number::ICMPV6);
+        if icmp && !self.icmp_passes {
+            return self.refuse(flow, "", "ICMP", decisions);
+        }
         let exempt = udp && self.dns.excepts(ip) && self.dns_ports.has(service_port(flow));
         if exempt || (!self.by_name && self.networks.has(ip)) {
             *flow.slot = ADMITTED;

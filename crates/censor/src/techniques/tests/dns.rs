@@ -91,7 +91,8 @@ fn a_resolver_of_an_operator_answers_with_its_block_page() {
     let (on, answers) = ask(&mut bench, "203.0.113.53", "rutracker.org", kind::A);
     let stub = MessageView::parse(&answers[0]).unwrap().addresses().next().unwrap().to_string();
     assert!(
-        !on && ["195.19.90.226", "95.167.13.51", "188.19.132.154", "62.33.207.196"].contains(&stub.as_str())
+        !on && ["195.19.90.226", "95.167.13.51", "188.19.132.154", "62.33.207.196", "62.33.207.197"]
+            .contains(&stub.as_str())
     );
     assert_eq!(ask(&mut bench, "203.0.113.53", "example.org", kind::A), (true, Vec::new()));
 }

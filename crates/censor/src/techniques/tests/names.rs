@@ -298,6 +298,15 @@ fn in_the_providers_account_the_freeze_comes_with_forged_resets() {
 }
 
 #[test]
+fn ten_minutes_of_silence_to_the_address_follow_udp_where_the_early_form_is_chosen() {
+    let mut bench = Bench::with("tspu-2025", &["l4-25"], &["l4-25.udp_ban_s=june-2025"]);
+    let udp = |port| Line::to("198.51.100.9", 443).with_port(port).udp(Direction::Up, &[1; 64]);
+    while bench.passes(Direction::Up, &udp(1)) {}
+    assert!(!bench.wait(599.0).passes(Direction::Up, &udp(2)));
+    assert!(bench.wait(1.0).passes(Direction::Up, &udp(3)));
+}
+
+#[test]
 fn udp_has_the_same_budget() {
     let mut bench = Bench::of("tspu-2025", "l4-25");
     let line = Line::to("198.51.100.9", 4000);
@@ -380,7 +389,23 @@ fn admission_by_address_delivers_the_handshake_and_not_the_hello() {
         okno_wire::build::icmp(&ip, 8, 0, 1, b"ping")
     };
     assert!(!bench.passes(Direction::Up, &ping("8.8.8.8")), "ICMP is dead");
-    assert!(bench.passes(Direction::Up, &ping("77.88.55.242")));
+    assert!(!bench.passes(Direction::Up, &ping("77.88.55.242")), "ICMP was dead on Beeline");
+    let mut other =
+        Bench::with("ru-mobile-whitelist-2025", &["whitelist"], &["whitelist.icmp_passes=any-protocol"]);
+    assert!(other.passes(Direction::Up, &ping("77.88.55.242")));
+}
+
+#[test]
+fn what_is_not_listed_is_refused_by_a_trickle_where_the_variant_says_so() {
+    let mut bench = Bench::of("ru-mobile-whitelist-2025:trickle", "whitelist");
+    let mut line = Line::to("192.0.2.44", 443);
+    bench.open(&mut line);
+    // 14 kbit/s, 3000 bytes at once: of 20 packets of 1040 bytes over ten seconds some 19 pass.
+    let passed = (0..40).filter(|_| bench.wait(0.25).down(&mut line, &[0; 1000])).count();
+    assert!((18..=20).contains(&passed), "{passed} of 40");
+    let mut listed = Line::to("77.88.55.242", 443);
+    bench.open(&mut listed);
+    assert!((0..40).all(|_| bench.down(&mut listed, &[0; 1000])));
 }
 
 #[test]
