@@ -2,7 +2,7 @@
 //!
 //! The TSPU buffers fragments but does not join them: it forwards them still fragmented, with the TTL of
 //! the fragment at offset 0 copied into the others, and discards a packet of which a 46th fragment comes
-//! (Xue et al., IMC 2022, [P] high; https://censoredplanet.org/tspu). That is how it can be seen from abroad.
+//! (Xue et al., IMC 2022, tag P high; https://censoredplanet.org/tspu). So it can be seen from abroad.
 
 use core::net::IpAddr;
 use core::time::Duration;

@@ -43,7 +43,7 @@ pub struct Switches {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Initiator {
-    /// those that the subscriber opened: first packet from inside ([P] high, IMC'22 and IMC'21)
+    /// those that the subscriber opened: first packet from inside (tag P high, IMC'22 and IMC'21)
     #[default]
     Subscriber,
     /// all
@@ -54,7 +54,7 @@ pub enum Initiator {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IpSwitches {
-    /// IPv6 packets are looked at; field reports say that often they are not (Feb 2026, [F] low)
+    /// IPv6 packets are looked at; field reports say that often they are not (Feb 2026, tag F low)
     pub v6: bool,
     /// extension headers are walked to the transport; otherwise a packet that has any is not inspected
     pub v6_extensions: bool,
@@ -81,7 +81,7 @@ pub enum Defragmentation {
     /// held until all are there, then looked at as one packet
     #[default]
     Hold,
-    /// held until all are there, then forwarded unread: a hello in fragments passes ([P], IMC'22), though
+    /// held until all are there, then forwarded unread: a hello in fragments passes (tag P, IMC'22), though
     /// what is installed on its flow or address still takes it
     HoldUnread,
 }
@@ -95,7 +95,7 @@ pub enum FragmentOverlap {
     /// those that came last
     Last,
     /// an overlap discards the whole packet (RFC 5722 for IPv6, Linux since 4.20 for both); a fragment that
-    /// repeats another exactly is ignored. IMC'22 says the TSPU discards where Linux does not ([R] low).
+    /// repeats another exactly is ignored. IMC'22 says the TSPU discards where Linux does not (tag R low).
     #[default]
     Discard,
 }
@@ -106,16 +106,16 @@ pub enum FragmentOverlap {
 pub struct FragmentSwitches {
     /// what becomes of fragments
     pub mode: Defragmentation,
-    /// fragments of one packet; one more and the packet is discarded ([P] high, IMC'22: 45; Linux: 64)
+    /// fragments of one packet; one more and the packet is discarded (tag P high, IMC'22: 45; Linux: 64)
     pub max_fragments: u16,
     /// overlapping bytes
     pub overlap: FragmentOverlap,
     /// a packet whose fragments do not all come in this time is discarded; not measured, 30 s is RFC 791's
     /// upper bound in spirit and Linux's default
     pub timeout_s: u32,
-    /// forward the fragments as they came, not the joined packet ([P] high, IMC'22)
+    /// forward the fragments as they came, not the joined packet (tag P high, IMC'22)
     pub forward_fragments: bool,
-    /// TTL of the fragment at offset 0 is copied into all others ([P] high, IMC'22)
+    /// TTL of the fragment at offset 0 is copied into all others (tag P high, IMC'22)
     pub copy_ttl_of_first: bool,
     /// bytes of all held fragments; beyond it the oldest packet is discarded
     pub max_bytes: usize,
@@ -139,7 +139,7 @@ impl Default for FragmentSwitches {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reassembly {
-    /// each segment is looked at by itself ([P] high, IMC'21 and IMC'22)
+    /// each segment is looked at by itself (tag P high, IMC'21 and IMC'22)
     #[default]
     None,
     /// segments in the order of arrival are joined, whatever their sequence numbers
@@ -204,7 +204,7 @@ pub enum LeftOfStream {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Teardown {
-    /// no ([P], IMC'21: FIN and RST do not clear the state)
+    /// no (tag P, IMC'21: FIN and RST do not clear the state)
     #[default]
     Ignore,
     /// yes, whatever the sequence number
@@ -251,13 +251,13 @@ pub struct TcpSwitches {
     pub reject_md5: bool,
     /// data outside the window that the receiver announced is ignored
     pub check_window: bool,
-    /// flows without SYN are inspected ([V] medium: "permit invalid flow" is always on)
+    /// flows without SYN are inspected (tag V medium: "permit invalid flow" is always on)
     pub midstream: bool,
     /// packets before SYN, SYN/ACK and ACK were seen are not inspected
     pub require_handshake: bool,
     /// flows are inspected even when the other way is never seen
     pub one_way: bool,
-    /// a SYN of the far side inside a flow that the near side opened disarms it ([P] high, IMC'22: split
+    /// a SYN of the far side inside a flow that the near side opened disarms it (tag P high, IMC'22: split
     /// handshake, simultaneous open)
     pub remote_syn_disarms: bool,
     /// another SYN of the opening side
@@ -345,7 +345,7 @@ pub struct WindowSwitches {
     pub seconds: Option<u32>,
     /// only the first packet with payload of each way is looked at
     pub first_data_only: bool,
-    /// a first data packet of this size or more that is no protocol known ends the inspection ([P], IMC'21:
+    /// a first data packet of this size or more that is no protocol known ends the inspection (tag P, IMC'21:
     /// 101 bytes)
     pub junk_first_min: Option<u32>,
     /// after a first data packet that is a known protocol so many data packets more, as (least, most); the
@@ -371,10 +371,10 @@ impl Default for WindowSwitches {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Records {
-    /// the ClientHello has to stand whole in the first record ([P], IMC'21 and IMC'22)
+    /// the ClientHello has to stand whole in the first record (tag P, IMC'21 and IMC'22)
     #[default]
     First,
-    /// records of one segment are joined, those of several are not (FOCI'25 as digested, [K] medium: a
+    /// records of one segment are joined, those of several are not (FOCI'25 as digested, tag K medium: a
     /// split over records alone is seen, together with a split over segments it is not)
     SameSegment,
     /// records are joined over segments, too
@@ -385,7 +385,7 @@ pub enum Records {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PartialHello {
-    /// never: the record has to fit into what is there ([P], IMC'21)
+    /// never: the record has to fit into what is there (tag P, IMC'21)
     #[default]
     Never,
     /// as soon as the server name is whole
@@ -400,17 +400,17 @@ pub enum PartialHello {
 pub struct TlsSwitches {
     /// TLS over TCP is looked for
     pub enabled: bool,
-    /// server ports that are inspected; empty is all (443 for the TSPU is [R] medium, IMC'22)
+    /// server ports that are inspected; empty is all (443 for the TSPU is tag R medium, IMC'22)
     pub ports: Vec<u16>,
     /// joining of records
     pub records: Records,
     /// hellos that are not whole
     pub partial: PartialHello,
-    /// records of another type before the ClientHello are stepped over; otherwise they hide it ([P], IMC'21
+    /// records of another type before the ClientHello are stepped over; otherwise they hide it (tag P, IMC'21
     /// and IMC'22: an extra record, CCS, first)
     pub skip_other_records: bool,
     /// a ClientHello with a padding extension of this many bytes or more is not parsed (before Jan 2024
-    /// padding beyond one MSS passed; since 14 Jan 2024 it is skipped, [F] medium, net4people #65)
+    /// padding beyond one MSS passed; since 14 Jan 2024 it is skipped, tag F medium, net4people #65)
     pub blind_from_padding: Option<u32>,
     /// another ClientHello after the first is read, too; otherwise the first decides the flow
     pub later_hellos: bool,
@@ -469,9 +469,9 @@ pub enum QuicRekey {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuicSwitches {
-    /// server ports that are inspected; empty is all (2022: 443; 2026: most, FOCI'26 as digested [S])
+    /// server ports that are inspected; empty is all (2022: 443; 2026: most, FOCI'26 as digested tag S)
     pub ports: Vec<u16>,
-    /// versions that are decrypted; empty is all known. Version 1 alone: [S], FOCI'26; v2 untouched
+    /// versions that are decrypted; empty is all known. Version 1 alone: tag S, FOCI'26; v2 untouched
     pub versions: Vec<u32>,
     /// CRYPTO reassembly
     pub crypto: Crypto,
@@ -482,7 +482,7 @@ pub struct QuicSwitches {
     /// only the flow's first datagram is looked at
     pub first_datagram_only: bool,
     /// datagrams that are no QUIC Initial until the flow is given up; absent is never. 2022: three dummy
-    /// datagrams first hid what followed ([F], net4people #108)
+    /// datagrams first hid what followed (tag F, net4people #108)
     pub junk_until_give_up: Option<u32>,
     /// after one Initial whose hello was read, later ones of the flow are read, too
     pub later_hellos: bool,
@@ -525,7 +525,7 @@ pub struct HttpSwitches {
     pub joined: bool,
     /// the head has to be whole in what is there; otherwise a whole Host line is enough
     pub whole_head: bool,
-    /// requests of the flow that are read; absent is all. 1: AS50867 read only the first ([K], 2024)
+    /// requests of the flow that are read; absent is all. 1: AS50867 read only the first (tag K, 2024)
     pub requests: Option<u32>,
 }
 
@@ -568,7 +568,7 @@ impl Default for DnsSwitches {
 pub struct NameSwitches {
     /// put into lower case
     pub lower_case: bool,
-    /// trailing dots are cut; not in 2021 (IMC'21: a trailing dot evaded, [P])
+    /// trailing dots are cut; not in 2021 (IMC'21: a trailing dot evaded, tag P)
     pub cut_trailing_dot: bool,
 }
 
@@ -582,11 +582,11 @@ impl Default for NameSwitches {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
-    /// SYN seen ([R] medium, IMC'22)
+    /// SYN seen (tag R medium, IMC'22)
     pub syn_sent_s: u32,
-    /// SYN/ACK seen ([R] medium, IMC'22)
+    /// SYN/ACK seen (tag R medium, IMC'22)
     pub syn_received_s: u32,
-    /// established ([R] medium, IMC'22)
+    /// established (tag R medium, IMC'22)
     pub established_s: u32,
     /// ended by a FIN or RST that the switches accept; not measured
     pub closed_s: u32,

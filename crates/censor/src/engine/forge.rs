@@ -15,9 +15,9 @@ use crate::action::{Forge, ForgedTtl};
 use crate::middlebox::{Direction, Injection};
 use crate::track::Flow;
 
-/// The packet that `forge` asks for, in `flow` as it stands after the packet at hand. `sent` is the way of that
-/// packet and the number after its last byte: whoever sent it takes an answer for one to it, even where it
-/// was dropped and the other end never saw it.
+/// The packet that `forge` asks for, in `flow` as it stands after the packet at hand. `sent` is the way of
+/// that packet and the number after its last byte: whoever sent it takes an answer for one to it, even where
+/// it was dropped and the other end never saw it.
 pub(super) fn packet(flow: &Flow, forge: &Forge, sent: Option<(Direction, u32)>) -> Injection {
     match forge {
         Forge::Packet { to, bytes, delay } => {

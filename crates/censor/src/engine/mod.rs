@@ -34,7 +34,7 @@ pub enum Mode {
     #[default]
     Normal,
     /// bypassed: everything passes and nothing is seen (training material of 2021: the bypass switch opens
-    /// when heartbeats stop; https://github.com/DanielLavrushin/tspu-docs, [V] medium)
+    /// when heartbeats stop; https://github.com/DanielLavrushin/tspu-docs, tag V medium)
     FailOpen,
     /// overloaded: this many of a million packets are lost, the rest is treated as ever
     Overload {
