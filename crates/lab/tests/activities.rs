@@ -371,3 +371,32 @@ fn a_world_does_not_depend_on_the_worlds_before_it_or_beside_it() {
     again.world.run_for(left);
     assert_eq!(second.world.trace_hash(), again.world.trace_hash());
 }
+
+#[test]
+fn a_tor_like_link_shows_random_names_and_passes_cells() {
+    for versions in [TlsVersions::Only12, TlsVersions::Both] {
+        let mut town = town(5);
+        let relay = town.world.host("tor", &[ip("198.51.100.9")]);
+        town.world.spawn(relay, move |net| services::covert::serve_tor_like(net, 9_001, versions));
+        let near = town.world.host("near", &[ip("198.51.100.8")]);
+        let link = town.world.link(near, relay, LinkSetup::millis(5));
+        let recording = okno_lab::tap::Recording::default();
+        town.world.tap(link, Side::A, Box::new(recording.clone()));
+        let seen = town.world.block_on(near, |net| async move {
+            clients::covert::tor_like(&net, end("198.51.100.9", 9_001), 10, PATIENCE).await
+        });
+        let seen = seen.unwrap();
+        assert_eq!((seen.failure(), seen.received), (None, 5_140));
+        let sent = recording.take().into_iter().filter(|record| record.out);
+        let hello =
+            sent.map(|record| okno_wire::PacketView::parse(&record.packet).unwrap().payload().to_vec());
+        let mut hello = hello.filter(|payload| okno_wire::tls::looks_like_tls(payload));
+        let hello = hello.next().unwrap();
+        let okno_wire::tls::FirstFlight::Hello(flight) = okno_wire::tls::first_flight(&hello) else {
+            panic!()
+        };
+        let hello = okno_wire::tls::ClientHello::parse(&flight.message).unwrap();
+        let name = hello.server_name().unwrap();
+        assert!(name.starts_with("www.") && name.ends_with(".com"), "{name}");
+    }
+}

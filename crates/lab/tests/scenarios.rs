@@ -36,9 +36,15 @@ fn every_scenario_can_be_read_and_has_a_benign_twin() {
         check_profiles(&scenario).unwrap_or_else(|problem| panic!("{problem}"));
         match name.strip_suffix("-benign") {
             Some(twin) => {
-                assert!(scenario.benign && scenario.policies.is_empty() && !scenario.faults.is_empty(), "{name}");
+                assert!(
+                    scenario.benign && scenario.policies.is_empty() && !scenario.faults.is_empty(),
+                    "{name}"
+                );
                 let twin = load(twin, &Overrides::default());
-                assert_eq!((twin.start, twin.end, &twin.clients), (scenario.start, scenario.end, &scenario.clients));
+                assert_eq!(
+                    (twin.start, twin.end, &twin.clients),
+                    (scenario.start, scenario.end, &scenario.clients)
+                );
             }
             None => assert!(names.contains(&format!("{name}-benign")), "{name} has no twin"),
         }

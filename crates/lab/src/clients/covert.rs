@@ -10,10 +10,11 @@ use okno_wire::Endpoint;
 use okno_wire::dtls;
 use okno_wire::tls::{ClientHelloRepr, preset};
 
-use super::web::{Fetch, fetch};
 use super::{Media, Observed, named, within};
 use crate::net::{Net, NetErrorKind, TcpStream};
+use crate::services::covert::{TOR_CELL, tor_name};
 use crate::services::plain::ssh_opening;
+use crate::tls::{TlsStream, TlsVersions, any_certificate_config};
 
 /// What a covert stream's client sends first.
 #[derive(Clone, Debug)]
@@ -102,16 +103,49 @@ async fn turn(net: &Net, stream: &mut TcpStream, bytes: &[u8], seen: &mut Observ
     Ok(())
 }
 
-/// A Tor-like link: TLS with a random host name (which no relay's certificate is valid for), cells of 514
-/// bytes as requests. Built on [`fetch`] with a setup that trusts the relay's authority.
-pub async fn tor_like(net: &Net, mut wants: Fetch) -> Observed {
-    let letters: [u8; 14] = net.random();
-    let label: String = letters
-        .iter()
-        .map(|byte| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(byte % 32)]))
-        .collect();
-    wants.name = format!("www.{label}.com");
-    fetch(net, &wants).await
+/// A Tor-like link: TLS with a random host name, then cells of 514 bytes (tor-spec, link protocol 4 and up),
+/// each answered by one. The cells' contents are random bytes; the certificate is not verified, as Tor's
+/// links do not.
+pub async fn tor_like(net: &Net, remote: Endpoint, cells: u32, patience: Duration) -> Observed {
+    let mut seen = Observed::at(net.now());
+    seen.address = Some(remote.ip);
+    let began = net.now();
+    let connected = within(net, patience, async { named(net.connect(remote).await) }).await;
+    let Some(stream) = seen.step(net, Layer::Tcp, began, connected) else { return seen };
+    let began = net.now();
+    let name = tor_name(net, ".com");
+    let config = any_certificate_config(TlsVersions::Both);
+    let shaken = within(net, patience, TlsStream::connect(stream, config, &name)).await;
+    let Some(mut stream) = seen.step(net, Layer::Tls, began, shaken) else { return seen };
+    let began = net.now();
+    let mut media = Media::default();
+    let mut failure = None;
+    for _ in 0..cells {
+        let mut cell = [0; TOR_CELL];
+        net.fill_random(&mut cell);
+        media.sent += 1;
+        let turn = async {
+            stream.write_all(&cell).await?;
+            let mut filled = 0;
+            while filled < cell.len() {
+                match stream.read(&mut cell[filled..]).await? {
+                    0 => return Err(Failure::Eof),
+                    taken => filled += taken,
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = within(net, patience, turn).await {
+            failure = Some(error);
+            break;
+        }
+        media.received += 1;
+        seen.take(net, &cell);
+    }
+    seen.sent = u64::from(media.sent) * TOR_CELL as u64;
+    seen.media = Some(media);
+    seen.note(net, Layer::App, began, failure);
+    seen
 }
 
 /// A DTLS hello, the second one with the server's cookie, then `packets` of application data, each echoed by

@@ -490,8 +490,9 @@ impl Host {
         let orphan = connection.orphaned.map(|since| since + ORPHAN_LIFE);
         let repair = connection.congestion.due();
         let Some(at) = [due, orphan, repair].into_iter().flatten().min() else { return };
-        // smoltcp counts microseconds: what is due within this one is due at the next.
-        let at = at.max(now + Duration::from_micros(1));
+        // smoltcp was polled a moment ago: what it still calls due cannot be done now. A microsecond would be
+        // enough for its clock; a millisecond keeps a mistake from filling the queue.
+        let at = if at <= now { now + Duration::from_millis(1) } else { at };
         if connection.timer.is_none_or(|pending| at < pending) {
             connection.timer = Some(at);
             let generation = slot.generation;

@@ -3,10 +3,13 @@
 //! Shapes, not contents: enough that a box which looks at first flights, sizes and entropy meets what it
 //! would meet in the field. Where the real protocol has ciphertext there are random bytes.
 
+use core::time::Duration;
+
 use okno_wire::dtls;
 use okno_wire::tls::{FirstFlight, first_flight};
 
 use crate::net::{Net, NetError, TcpStream};
+use crate::tls::{Authority, TlsStream, TlsVersions, UnknownName, server_config};
 
 /// A FakeTLS record of random bytes.
 fn application_data(net: &Net, len: usize) -> Vec<u8> {
@@ -95,5 +98,48 @@ pub async fn serve_dtls(net: Net, port: u16) -> Result<(), NetError> {
             dtls::record(kind, 0xfefd, 1, record.sequence, &body)
         };
         let _ = socket.send_to(&answer, datagram.from);
+    }
+}
+
+/// Bytes of a cell of Tor's link protocol 4 and up.
+pub(crate) const TOR_CELL: usize = 514;
+
+/// A random host name as Tor's link certificates and hellos carry (see [`okno_wire::tor`]).
+pub(crate) fn tor_name(net: &Net, end: &str) -> String {
+    let letters = b"abcdefghijklmnopqrstuvwxyz234567";
+    let len = 8 + net.below(13) as usize;
+    let label = net.random::<20>().map(|byte| char::from(letters[usize::from(byte % 32)]));
+    let label: String = label.iter().take(len).collect();
+    format!("www.{label}{end}")
+}
+
+/// A Tor-like relay on `port`: TLS with a certificate of random names (visible in TLS 1.2), and a cell of
+/// random bytes for each cell. No onion is peeled.
+pub async fn serve_tor_like(net: Net, port: u16, versions: TlsVersions) -> Result<(), NetError> {
+    let authority = Authority::new(net.below(u64::MAX), &tor_name(&net, ".com"));
+    let name = tor_name(&net, ".net");
+    let from = net.now();
+    let identity = authority.issue(&[&name], from, from + Duration::from_secs(365 * 86_400));
+    let config = server_config(&[(&name, identity)], UnknownName::FirstCertificate, versions, &[]);
+    let mut listener = net.listen(port)?;
+    loop {
+        let stream = listener.accept().await?;
+        let config = config.clone();
+        net.spawn(move |net| async move {
+            let Ok(mut stream) = TlsStream::accept(stream, config).await else { return };
+            let mut cell = [0; TOR_CELL];
+            let mut filled = 0;
+            while let Ok(taken @ 1..) = stream.read(&mut cell[filled..]).await {
+                filled += taken;
+                if filled < TOR_CELL {
+                    continue;
+                }
+                filled = 0;
+                net.fill_random(&mut cell);
+                if stream.write_all(&cell).await.is_err() {
+                    return;
+                }
+            }
+        });
     }
 }
