@@ -130,3 +130,30 @@ fn of_a_name_longer_than_names_are_only_the_beginning_is_remembered() {
     let summaries = bench.engine.drain_flow_summaries();
     assert!((250..=255).contains(&summaries[0].name.len()), "{}", summaries[0].name.len());
 }
+
+#[test]
+fn what_comes_into_force_hears_of_the_opening_of_flows_under_way() {
+    #[derive(Debug)]
+    struct Silence;
+    impl Technique for Silence {
+        fn rule(&self) -> &str {
+            "silence"
+        }
+        fn mechanism(&self) -> Mechanism {
+            Mechanism::parse("ip.drop").expect("in the taxonomy")
+        }
+        fn interest(&self) -> Interest {
+            Interest::OPENED
+        }
+        fn on_event(&mut self, _: &mut FlowView<'_>, _: &Event<'_>, decisions: &mut Decisions) {
+            decisions.push(Decision::new(Action::DROP, Evidence::default()).from_this());
+        }
+    }
+    let mut bench = Bench::new(Engine::new(Switches::default(), Vec::new()));
+    let mut line = Line::new(1000);
+    bench.handshake(5, &mut line);
+    bench.engine.replace_techniques(vec![Box::new(Silence)], true);
+    assert_eq!(bench.up(6, &line.up(DATA, b"x")), Verdict::Drop);
+    bench.engine.replace_techniques(Vec::new(), true);
+    assert_eq!(bench.up(7, &line.up(DATA, b"x")), Verdict::Pass);
+}

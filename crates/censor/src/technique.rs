@@ -151,7 +151,7 @@ impl FlowView<'_> {
 /// What happened in a flow.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// its first packet
+    /// its first packet, or the first since the technique came into force
     Opened {
         /// that packet
         packet: &'a PacketView<'a>,
@@ -180,7 +180,7 @@ pub enum Event<'a> {
         /// the packet
         packet: &'a PacketView<'a>,
     },
-    /// the flow ended or expired; decisions other than on an address or a name come too late
+    /// the flow ended or expired; decisions come too late and are not carried out
     Closed,
 }
 

@@ -75,6 +75,8 @@ pub(crate) struct Flow {
     pub ended: bool,
     /// used since the clock hand last came by
     pub used: bool,
+    /// techniques came into force that have not heard of its opening
+    pub unheard: bool,
     pub protocol: Option<Protocol>,
     /// version of the residual store at the last look
     pub generation: u32,
@@ -136,6 +138,9 @@ impl Flow {
 /// Slots of one second; a flow that lives longer goes round more than once.
 const SLOTS: usize = 512;
 
+/// Looks at flows that a packet pays for; a flow needs one for each round of the ring that its time takes.
+const LOOKS_PER_PACKET: u64 = 64;
+
 /// Time may go back this far before the ring turns back.
 const TOLERANCE_S: u64 = 60;
 
@@ -152,6 +157,8 @@ pub(crate) struct FlowTable {
     second: u64,
     hand: usize,
     serial: u32,
+    /// entries of the ring that were looked at
+    looks: u64,
     cap: usize,
     pub opened: u64,
     pub expired: u64,
@@ -169,6 +176,7 @@ impl FlowTable {
             second: 0,
             hand: 0,
             serial: 0,
+            looks: 0,
             cap: cap.max(1),
             opened: 0,
             expired: 0,
@@ -243,8 +251,10 @@ impl FlowTable {
         Some(flow)
     }
 
-    /// Takes out flows that were idle for their time, at most those of the seconds that passed.
-    pub fn expire(&mut self, now: Instant, timeouts: &Timeouts, mut gone: impl FnMut(Flow)) {
+    /// Takes out flows that were idle for their time, at most those of the seconds that passed. `packets` is how
+    /// many there were so far: looks are paid for by packets, so that a clock that jumps to and fro does not
+    /// have all flows looked at with each of them. What is left is looked at later.
+    pub fn expire(&mut self, now: Instant, timeouts: &Timeouts, packets: u64, mut gone: impl FnMut(Flow)) {
         let target = seconds(now);
         if target == self.second {
             return;
@@ -259,9 +269,14 @@ impl FlowTable {
         let from = self.second.max(target.saturating_sub(SLOTS as u64));
         self.second = target;
         for second in from..target {
+            if self.looks > packets.saturating_mul(LOOKS_PER_PACKET) {
+                self.second = second;
+                return;
+            }
             let slot = (second % SLOTS as u64) as usize;
             let entries = core::mem::take(&mut self.ring[slot]);
             self.scheduled -= entries.len();
+            self.looks += entries.len() as u64;
             for (at, serial) in entries {
                 let Some(flow) = self.at(at as usize).filter(|flow| flow.serial == serial) else { continue };
                 if flow.is_idle(now, timeouts) {

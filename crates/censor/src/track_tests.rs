@@ -19,6 +19,7 @@ fn flow(n: u32, at: Instant) -> Flow {
         exempt: false,
         ended: false,
         used: false,
+        unheard: false,
         protocol: None,
         generation: 0,
         serial: 0,
@@ -64,7 +65,7 @@ fn idle_flows_are_freed_without_being_looked_up_and_active_ones_stay() {
     for second in 1000..3000 {
         let now = Instant::from_secs(second);
         table.at_mut(active).expect("active").last = now;
-        table.expire(now, &timeouts, |_| {});
+        table.expire(now, &timeouts, u64::MAX, |_| {});
     }
     assert!(table.at(idle).is_none() && table.at(active).is_some());
     assert_eq!((table.len(), table.expired), (1, 1));
@@ -79,15 +80,15 @@ fn a_jump_of_years_frees_all_and_time_going_back_breaks_nothing() {
     for n in 0..500 {
         add(&mut table, n, 1_600_000_000 + u64::from(n));
     }
-    table.expire(Instant::from_secs(1_700_000_000), &timeouts, |_| {});
+    table.expire(Instant::from_secs(1_700_000_000), &timeouts, u64::MAX, |_| {});
     assert_eq!(table.len(), 0);
     // Back by years: flows of the earlier time expire again in their own time.
-    table.expire(Instant::from_secs(1_500_000_000), &timeouts, |_| {});
+    table.expire(Instant::from_secs(1_500_000_000), &timeouts, u64::MAX, |_| {});
     for n in 0..500 {
         add(&mut table, n, 1_500_000_000);
     }
     for second in 0..1200 {
-        table.expire(Instant::from_secs(1_500_000_000 + second), &timeouts, |_| {});
+        table.expire(Instant::from_secs(1_500_000_000 + second), &timeouts, u64::MAX, |_| {});
     }
     assert_eq!(table.len(), 0);
 }
@@ -142,4 +143,24 @@ fn an_address_made_to_cancel_the_hashs_constants_does_not_gather_flows_in_one_pl
         seen.insert(hash_of(&FlowKey::of(one, other, 6).0) & 0xffff);
     }
     assert!(seen.len() > 3900, "{}", seen.len());
+}
+
+#[test]
+fn a_clock_that_jumps_to_and_fro_does_not_have_every_flow_looked_at_with_each_packet() {
+    let timeouts = Timeouts::default();
+    let mut table = FlowTable::new(10_000);
+    for n in 0..1000 {
+        let flow = flow(n, Instant::from_secs(1_000_000));
+        table.insert(hash_of(&flow.key), flow, &timeouts);
+    }
+    for packets in 1000..11_000 {
+        let second = if packets % 2 == 0 { 1 } else { 2000 };
+        table.expire(Instant::from_secs(second), &timeouts, packets, |_| {});
+    }
+    assert!(table.looks <= 64 * 11_000 + 1000, "{}", table.looks);
+    // The clock is right again: all end at their time, a little late at most.
+    for packets in 11_000..12_000 {
+        table.expire(Instant::from_secs(1_000_480 + packets), &timeouts, packets, |_| {});
+    }
+    assert_eq!(table.len(), 0);
 }

@@ -54,8 +54,11 @@ impl Engine {
         let fresh = known.is_none() || restart;
         self.count(at, now, direction, packet, believed, fresh);
         self.decided.clear();
-        if fresh {
+        let unheard = self.table.at_mut(at).is_some_and(|flow| core::mem::take(&mut flow.unheard));
+        if fresh || unheard {
             self.tell(at, now, direction, context.seed, &Event::Opened { packet });
+        }
+        if fresh {
             self.inherit(at, now);
         } else if self.table.at(at).is_some_and(|flow| flow.generation != self.residuals.generation()) {
             self.inherit(at, now);
@@ -144,6 +147,7 @@ impl Engine {
             exempt: false,
             ended: false,
             used: true,
+            unheard: false,
             protocol: None,
             generation: self.residuals.generation(),
             serial: 0,

@@ -140,10 +140,14 @@ impl Engine {
             heard.fold(0, |bits, rule| bits | rule.watch_bit)
         };
         let (armed, unarmed) = (watchers(true), watchers(false));
-        self.table.for_each(|flow| flow.watchers = if flow.armed { armed } else { unarmed });
+        self.table.for_each(|flow| {
+            flow.watchers = if flow.armed { armed } else { unarmed };
+            flow.unheard = true;
+        });
         if lift {
             self.residuals.retain(|rule| rule >= old);
             self.table.for_each(|flow| {
+                flow.exempt = false;
                 if let Some(hot) = &mut flow.hot {
                     hot.installed.retain(|installed| installed.rule >= old);
                 }
@@ -274,7 +278,7 @@ impl Engine {
     fn expire(&mut self, now: Instant, context: &mut Context<'_>) {
         self.second = now.nanos() / 1_000_000_000;
         let mut gone: Vec<Flow> = Vec::new();
-        self.table.expire(now, &self.switches.timeouts, |flow| gone.push(flow));
+        self.table.expire(now, &self.switches.timeouts, self.stats.packets, |flow| gone.push(flow));
         for flow in gone {
             self.close(flow);
         }

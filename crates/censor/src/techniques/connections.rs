@@ -151,7 +151,9 @@ impl Technique for Connections {
         }
         let Some(fingerprint) = self.concerns(flow, hello) else { return };
         *flow.slot = 1;
-        let name = if self.by_name { hello.name } else { "" };
+        // The count's key is kept for minutes: no name of DNS is longer, a hostile one may be.
+        let name = &hello.name[..hello.name.floor_char_boundary(255)];
+        let name = if self.by_name { name } else { "" };
         let key: Key = (flow.inside.ip, flow.outside.ip, name.into());
         let passes = self.passes.count(&self.ruling, flow.seed, &flow.key) as usize;
         let freeze = self.freeze.time(&self.ruling, flow);
