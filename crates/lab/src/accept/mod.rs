@@ -122,6 +122,8 @@ pub enum Fate {
     Malformed,
     /// a fragment that waits for others
     Fragment,
+    /// a first IPv6 fragment that does not hold the whole transport header (RFC 7112 §5)
+    FragmentTooShort,
     /// a fragment that overlaps another, or one whose packet was discarded for it
     FragmentOverlap,
     /// MD5 signature nobody asked for

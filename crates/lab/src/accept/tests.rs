@@ -116,6 +116,21 @@ fn the_exact_number_of_fragments_does_not_matter_to_a_server_but_an_overlap_does
 }
 
 #[test]
+fn a_first_ipv6_fragment_without_the_tcp_header_is_dropped_and_one_of_ipv4_is_not() {
+    for (talk, taken_whole) in [(talk(443), true), (talk6(), false)] {
+        let tcp = talk.tcp(0, okno_wire::packet::flag::ACK);
+        let ip = talk.ip(64);
+        let pieces = ip.emit_fragments(6, 9, &[8], &tcp.emit_segment(&ip, &talk.first));
+        let mut sequence = talk.sequence(&[]);
+        let at = talk.rtt * 2;
+        sequence.steps.extend(pieces.into_iter().map(|packet| crate::evasion::Step { at, packet }));
+        let got = taken(&talk, &sequence, Stack::linux());
+        assert_eq!(got.stream == talk.first, taken_whole, "{:?}", got.fates);
+        assert_eq!(got.fates.contains(&Fate::FragmentTooShort), !taken_whole);
+    }
+}
+
+#[test]
 fn queued_overlaps_follow_each_system() {
     let talk = talk(80);
     let at = |offset: usize, bytes: &[u8]| crate::evasion::Segment::data(offset, bytes);

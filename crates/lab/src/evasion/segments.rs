@@ -122,7 +122,9 @@ impl Fragmenting {
     /// The packets, in the order they are sent.
     pub fn cut(&self, ip: &IpRepr, protocol: u8, segment: &[u8]) -> Vec<Vec<u8>> {
         let size = (segment.len() / self.count.max(1)).max(8) / 8 * 8;
-        let cuts: Vec<usize> = (1..self.count).map(|index| index * size).collect();
+        // RFC 7112 §5: the first fragment of IPv6 holds the whole transport header.
+        let first = if ip.source.is_ipv6() { size.max(24) } else { size };
+        let cuts: Vec<usize> = (0..self.count.saturating_sub(1)).map(|index| first + index * size).collect();
         let mut pieces = ip.emit_fragments(protocol, self.id, &cuts, segment);
         for (index, piece) in pieces.iter_mut().enumerate() {
             if let Some(ttl) = self.ttls.get(index).or(self.ttls.last()) {
