@@ -145,6 +145,44 @@ fn queued_overlaps_follow_each_system() {
 }
 
 #[test]
+fn heaps_of_overlaps_give_what_linux_6_18_delivered() {
+    // Offset, letter and length of each segment, and what the kernel's application read.
+    let cases: [(&[(i64, u8, usize)], &str); 2] = [
+        (
+            &[(10, b'A', 37), (30, b'B', 45), (42, b'C', 15), (-3, b'D', 46), (2, b'E', 50), (54, b'F', 15)],
+            "43D 4A 28B 125z",
+        ),
+        (
+            &[
+                (6, b'A', 38),
+                (53, b'B', 26),
+                (9, b'C', 36),
+                (37, b'D', 5),
+                (75, b'E', 8),
+                (33, b'F', 39),
+                (-1, b'G', 45),
+            ],
+            "44G 1C 27F 7B 4E 117z",
+        ),
+    ];
+    for (heap, read) in cases {
+        let talk = talk(443);
+        let piece = |(offset, letter, len): &(i64, u8, usize)| {
+            crate::evasion::Segment::data(0, &vec![*letter; *len]).with(|segment| segment.offset = *offset)
+        };
+        let mut pieces: Vec<_> = heap.iter().map(piece).collect();
+        pieces.push(crate::evasion::Segment::data(0, &[b'z'; 200]));
+        let got = taken(&talk, &talk.sequence(&pieces), Stack::linux());
+        let runs: Vec<String> = got
+            .stream
+            .chunk_by(|one, next| one == next)
+            .map(|run| format!("{}{}", run.len(), char::from(run[0])))
+            .collect();
+        assert_eq!(runs.join(" "), read);
+    }
+}
+
+#[test]
 fn any_order_and_any_overlap_of_honest_pieces_gives_the_flight() {
     let talk = talk(443);
     let mut state = 7_u32;

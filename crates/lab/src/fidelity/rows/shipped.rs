@@ -20,6 +20,7 @@ pub(super) fn rows(rows: &mut Rows) {
     messengers(rows);
     variants(rows);
     nodes_2026(rows);
+    yota_2022(rows);
 }
 
 /// A box of a profile on a network.
@@ -84,6 +85,36 @@ fn esni_2020(rows: &mut Rows) {
     rows.passes(said, "M11.esni.elsewhere", "a hello with ESNI on another network, 2022", move || {
         tried(12_389)
     });
+}
+
+/// An Initial to vk.com's range, which the rule on versions exempts, on a network in March 2022.
+fn exempt_initial(asn: u32, name: &str) -> Answer {
+    let mut stage = on("tspu-2022@2022-03-20", asn)?;
+    let udp = Udp::new(50_000).to("87.240.190.1");
+    let version = okno_wire::quic::Version::V1;
+    let first = udp.up(&mut stage, &crate::evasion::initial_for(version, Some(name), 1_200));
+    let later = udp.up(&mut stage, &[0x40; 60]);
+    Ok(Observed::new(first.passed() && later.passed(), format!("{name} on AS{asn}: {first:?}, {later:?}")))
+}
+
+fn yota_2022(rows: &mut Rows) {
+    let said =
+        Said { source: source::N4P_108, tag: 'F', confidence: "medium", profile: "tspu-2022@2022-03-20" };
+    rows.passes(said, "M6.yota.exempt", "version 1 to an exempt server with a harmless name, Yota", || {
+        exempt_initial(31_213, "vk.com")
+    });
+    rows.fails(
+        said,
+        "M6.yota.name",
+        "version 1 to an exempt server with a blocked name, Yota (second layer)",
+        || exempt_initial(31_213, "www.facebook.com"),
+    );
+    rows.passes(
+        said,
+        "M6.exempt.name_elsewhere",
+        "the same on another network, without the second layer",
+        || exempt_initial(12_389, "www.facebook.com"),
+    );
 }
 
 fn syn_to(profile: &str, ip: &str) -> Answer {
