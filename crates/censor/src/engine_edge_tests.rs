@@ -157,3 +157,19 @@ fn what_comes_into_force_hears_of_the_opening_of_flows_under_way() {
     bench.engine.replace_techniques(Vec::new(), true);
     assert_eq!(bench.up(7, &line.up(DATA, b"x")), Verdict::Pass);
 }
+
+#[test]
+fn a_trigger_dated_a_century_ahead_blocks_nothing_once_the_clock_is_right_again() {
+    let mut bench = Bench::new(engine(Switches::default(), drop_for(75).on(Scope::Remote)));
+    let mut line = Line::new(1000);
+    bench.handshake(100, &mut line);
+    let trigger = line.up(DATA, &hello("blocked.example"));
+    assert_eq!(bench.up(3_155_760_100, &trigger), Verdict::Drop);
+    assert_eq!(bench.up(101, &line.up(flag::ACK, &[])), Verdict::Pass);
+    let mut other = Line::new(1001);
+    bench.handshake(102, &mut other);
+    // And the rule acts as ever.
+    assert_eq!(bench.up(102, &other.up(DATA, &hello("blocked.example"))), Verdict::Drop);
+    assert_eq!(bench.down(176, &other.down(flag::ACK, &[])), Verdict::Drop);
+    assert_eq!(bench.down(177, &other.down(flag::ACK, &[])), Verdict::Pass);
+}

@@ -308,8 +308,9 @@ impl Assembler {
         self.version
     }
 
-    /// Bytes held, for a tracker that counts its memory.
+    /// Bytes held, for a tracker that counts its memory; each piece with what a queue and an allocator need.
     pub fn held_bytes(&self) -> usize {
-        self.body.len() + self.pieces.iter().map(|(_, piece)| piece.len()).sum::<usize>()
+        let each = size_of::<(usize, Vec<u8>)>() + 16;
+        self.body.len() + self.pieces.iter().map(|(_, piece)| piece.len() + each).sum::<usize>()
     }
 }

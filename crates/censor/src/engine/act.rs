@@ -7,7 +7,7 @@ use okno_wire::{FlowKey, Instant, PacketView};
 
 use super::{Engine, Rule, forge};
 use crate::action::{Action, Forge, Refresh, Scope};
-use crate::installed::{AtHand, Deal, Installed};
+use crate::installed::{AtHand, Deal, Installed, holds};
 use crate::middlebox::{Act, ActKind, Context, Direction, Evidence, Verdict};
 use crate::residual::{Residual, ResidualKey};
 use crate::summary::{Deed, FlowDeed, FlowSummary};
@@ -206,7 +206,7 @@ impl Engine {
                 known.rule == entry.rule && known.scope == scope && known.action.is_like(&entry.action)
             };
             let known = hot.installed.iter().any(same);
-            if now < entry.until && !known {
+            if holds(now, entry.from, entry.until, entry.lasting) && !known {
                 hot.installed.push(Installed {
                     rule: entry.rule,
                     scope,
@@ -434,15 +434,18 @@ impl Engine {
         let Some(hot) = &mut flow.hot else { return };
         let residuals = &self.residuals;
         hot.installed.retain_mut(|installed| {
-            if now < installed.until {
+            if holds(now, installed.from, installed.until, installed.lasting) {
                 return true;
             }
             let key = ResidualKey::of(installed.scope, inside, outside, protocol);
-            let extended = residuals.until(&key, installed.rule).filter(|until| now < *until);
+            let (from, lasting) = (installed.from, installed.lasting);
+            let extended =
+                residuals.until(&key, installed.rule).filter(|until| holds(now, from, *until, lasting));
             if let Some(until) = extended.filter(|_| installed.scope != Scope::Flow) {
                 installed.until = until;
+                return true;
             }
-            now < installed.until
+            false
         });
         if hot.installed.is_empty() && hot.slots.is_empty() {
             flow.hot = None;

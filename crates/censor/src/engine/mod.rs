@@ -88,6 +88,9 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Techniques that can hear of each packet or each data packet; a profile with more is refused.
+    pub const MOST_WATCHERS: usize = 64;
+
     /// A box that looks as `switches` say and does what `techniques` decide, in their order.
     pub fn new(switches: Switches, techniques: Vec<Box<dyn Technique>>) -> Self {
         let limits = &switches.limits;

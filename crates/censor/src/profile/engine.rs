@@ -6,13 +6,29 @@ use toml::{Table, Value as Toml};
 use super::{Param, Profile, ProfileError, Value};
 use crate::engine::Engine;
 use crate::switches::Switches;
+use crate::technique::Interest;
 use crate::techniques;
 
 impl Profile {
     /// The box that does what the profile's rules say, those that are switched off left out. Dates are not
     /// looked at: take [`Profile::at`] first.
     pub fn engine(&self) -> Result<Engine, ProfileError> {
-        Ok(Engine::new(self.box_switches()?, techniques::build(self)?))
+        let techniques = techniques::build(self)?;
+        let each_packet = Interest(Interest::DATA.0 | Interest::PACKET.0);
+        let watchers = techniques.iter().filter(|technique| technique.interest().any(each_packet)).count();
+        if watchers > Engine::MOST_WATCHERS {
+            let problem = format!(
+                "{watchers} rules want to see each packet, a box has room for {}",
+                Engine::MOST_WATCHERS
+            );
+            return Err(ProfileError::new(
+                &self.name,
+                0,
+                problem,
+                "join rules, or split them over two boxes",
+            ));
+        }
+        Ok(Engine::new(self.box_switches()?, techniques))
     }
 
     /// The machinery's switches as the profile sets them, over the defaults.

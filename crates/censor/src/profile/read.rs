@@ -161,6 +161,19 @@ impl<'s> Node<'s> {
         }
     }
 
+    /// The items of a list.
+    fn items(
+        &self,
+        key: &str,
+        value: &'s Spanned<DeValue<'s>>,
+    ) -> Result<impl Iterator<Item = &'s Spanned<DeValue<'s>>>, ProfileError> {
+        let items = value.get_ref().as_array().ok_or_else(|| {
+            let problem = format!("`{key}` is a {}, not a list", value.get_ref().type_str());
+            self.source.error(value.span().start, problem, "write it between brackets, or under `[[…]]`")
+        })?;
+        Ok(items.iter())
+    }
+
     fn date(&self, key: &str) -> Result<Option<Timestamp>, ProfileError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         let text = match value.get_ref() {
@@ -261,7 +274,7 @@ fn param(node: &Node<'_>, sources: &BTreeMap<String, String>) -> Result<Param, P
     let unknown = node.flag("unknown")?;
     let mut alternatives = Vec::new();
     if let Some(items) = node.value("alternatives") {
-        for item in items.get_ref().as_array().into_iter().flat_map(|items| items.iter()) {
+        for item in node.items("alternatives", items)? {
             let node = Node::of(node.source, item, "an alternative")?;
             node.only(&[&["name", "value", "range"][..], &PROVENANCE_KEYS[..]].concat())?;
             let name = node.need("name", "\"blog\"")?.to_owned();
@@ -485,7 +498,7 @@ fn parent_of(root: &Node<'_>, name: &str) -> Result<Profile, ProfileError> {
 fn own_rules(root: &Node<'_>, profile: &mut Profile) -> Result<(), ProfileError> {
     let mut seen: Vec<String> = Vec::new();
     let Some(value) = root.value("rule") else { return Ok(()) };
-    for item in value.get_ref().as_array().into_iter().flat_map(|items| items.iter()) {
+    for item in root.items("rule", value)? {
         let node = Node::of(root.source, item, "a rule")?;
         let rule = rule(&node, &profile.sources)?;
         if seen.contains(&rule.id) {

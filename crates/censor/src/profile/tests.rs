@@ -129,6 +129,13 @@ fn an_error_names_file_line_and_what_to_do() {
         ("[switches]\n\"tcp.reasembly\" = { value = \"none\" }\n", 7, "reasembly", "switch"),
         ("[lists.mine]\nkind = \"networks\"\nentries = [\"1.2.3.4/40\"]\n", 6, "1.2.3.4/40", "192.0.2.0/24"),
         ("name = [\n", 6, "", "mend the TOML"),
+        (
+            &format!("{RULE}[rule.params]\nresidual_s = {{ value = 1, alternatives = 5 }}\n"),
+            12,
+            "not a list",
+            "brackets",
+        ),
+        ("[rule]\nid = \"r\"\n", 6, "not a list", "[[…]]"),
     ];
     for (body, line, problem, fix) in table {
         let error = wrong(body);
@@ -253,4 +260,19 @@ fn a_list_can_be_put_in_the_place_of_a_built_in_one() {
     profile.engine().unwrap();
     let error = profile.override_list("sni.blocked", "mine.txt", "*\n").unwrap_err();
     assert_eq!((error.line, error.file.as_str()), (1, "mine.txt"));
+}
+
+#[test]
+fn more_rules_that_see_each_packet_than_a_box_can_tell_apart_are_refused() {
+    let rules = |count: usize| {
+        let rule = |n: usize| {
+            format!(
+                "[[rule]]\nid = \"r{n}\"\ntechnique = \"packet_budget\"\nmechanism = \"tcp.packet_budget\"\ntitle = \"t\"\n"
+            )
+        };
+        let text = format!("{HEAD}{}", (0..count).map(rule).collect::<String>());
+        Profile::parse("my.toml", &text).unwrap().engine().map(|_| ())
+    };
+    assert!(rules(64).is_ok());
+    assert!(rules(65).unwrap_err().problem.contains("65 rules"));
 }

@@ -236,8 +236,9 @@ impl CryptoAssembler {
         self.datagrams
     }
 
-    /// Bytes held, for a tracker that counts its memory.
+    /// Bytes held, for a tracker that counts its memory; each loose piece with what a queue and an allocator
+    /// need for it, for a hostile one is of a single byte.
     pub const fn held_bytes(&self) -> usize {
-        self.head.len() + self.held
+        self.head.len() + self.held + self.loose.len() * (size_of::<(u64, Vec<u8>)>() + 16)
     }
 }

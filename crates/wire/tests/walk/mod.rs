@@ -147,7 +147,7 @@ pub fn quic(bytes: &[u8]) {
 
 fn step(datagram: &[u8], assembler: &mut CryptoAssembler) -> Step {
     let step = assembler.client(datagram);
-    assert!(assembler.held_bytes() <= 2 * 65_536 + 2_048);
+    assert!(assembler.held_bytes() <= 2 * 65_536 + 16_384);
     if let Some(bytes) = assembler.hello()
         && let Ok(view) = ClientHello::parse(bytes)
     {
@@ -238,7 +238,7 @@ pub fn dtls(bytes: &[u8]) {
         if let dtls::Step::NotDtls(malformed) = assembler.datagram(datagram) {
             inside(datagram, &malformed);
         }
-        assert!(assembler.held_bytes() <= 4 * 65_536 + 2_048);
+        assert!(assembler.held_bytes() <= 4 * 65_536 + 16_384);
     }
     for body in assembler.body().into_iter().chain([bytes]) {
         let view = dtls::client_hello_prefix(body);
