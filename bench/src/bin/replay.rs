@@ -1,7 +1,7 @@
 //! What a replay costs with all techniques of a profile on, beside a floor in the same run: headers walked
 //! and flows counted, nothing else.
 //!
-//! `cargo xtask bench replay [--loops N] [--profile NAME] [FOLDER]`; without a folder it takes the shared
+//! `cargo xtask bench replay [--loops N] [--per-flow N] [--profile NAME] [FOLDER]`; without a folder it takes the shared
 //! captures. The corpus is made here: the Ethernet captures merged as if their users were online together,
 //! looped with other addresses a loop, in order of time. Each number comes from a process of its own, so
 //! that its peak memory is its own; prints packets per core-second, memory and a hash of the answer.
@@ -57,12 +57,13 @@ fn captures(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Packets of the Ethernet captures with their times, each capture beginning a little after the one before.
-fn base(folder: &Path) -> Vec<(u64, Vec<u8>)> {
+fn base(folder: &Path, per_flow: usize) -> Vec<(u64, Vec<u8>)> {
     let mut packets = Vec::new();
     let mut begin = 0;
     for path in captures(folder) {
         let Ok(mut capture) = Capture::open(File::open(&path).expect("a capture opens")) else { continue };
         let (mut first, mut last) = (None, 0);
+        let mut flows = hashbrown::HashMap::with_hasher(Xxh3Builder::new());
         while let Some(Ok(packet)) = capture.next() {
             if packet.link_type != 1 {
                 continue;
@@ -70,7 +71,13 @@ fn base(folder: &Path) -> Vec<(u64, Vec<u8>)> {
             let at = packet.at.nanos();
             let since = at.saturating_sub(*first.get_or_insert(at)).max(last);
             last = since;
-            packets.push((begin + since, packet.ip.to_vec()));
+            // Short flows cost more a packet than long ones: `--per-flow` cuts them.
+            let key = PacketView::parse(packet.ip).ok().map(|view| view.flow().0);
+            let seen: &mut usize = flows.entry(key).or_default();
+            *seen += 1;
+            if *seen <= per_flow {
+                packets.push((begin + since, packet.ip.to_vec()));
+            }
         }
         begin += STAGGER;
     }
@@ -104,8 +111,8 @@ fn readdress(packet: &mut [u8], by: u16) {
 }
 
 /// Writes the corpus; says how many packets and bytes of packets it has.
-fn build(folder: &Path, loops: Option<usize>, out: &Path) -> (usize, u64) {
-    let base = base(folder);
+fn build(folder: &Path, loops: Option<usize>, per_flow: usize, out: &Path) -> (usize, u64) {
+    let base = base(folder, per_flow);
     assert!(!base.is_empty(), "no Ethernet captures under {}", folder.display());
     let loops = loops.unwrap_or_else(|| PACKETS.div_ceil(base.len()));
     let mut order: Vec<(u64, u16, u32)> = Vec::with_capacity(loops * base.len());
@@ -221,6 +228,7 @@ fn main() {
     }
     let value = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1)).cloned();
     let loops = value("--loops").map(|loops| loops.parse().expect("--loops takes a number"));
+    let per_flow = value("--per-flow").map_or(usize::MAX, |n| n.parse().expect("--per-flow takes a number"));
     let profile = value("--profile").unwrap_or_else(|| "tspu-2026".into());
     let shared = std::env::var_os("OKNO_SHARED_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
@@ -238,7 +246,7 @@ fn main() {
         return;
     }
     let corpus = std::env::temp_dir().join(format!("okno-bench-replay-{}.pcap", std::process::id()));
-    let (packets, bytes) = build(&folder, loops, &corpus);
+    let (packets, bytes) = build(&folder, loops, per_flow, &corpus);
     println!("corpus: {packets} packets, {} MB, profile {profile}", bytes / 1_000_000);
     let this = std::env::current_exe().expect("this program has a path");
     for (what, part) in [

@@ -102,7 +102,7 @@ impl Output {
             }
         };
         let hours = scenario.end.since(scenario.start).as_secs() / 3_600;
-        let stage = Some(Progress::new("hours", hours, false, args.quiet));
+        let stage = Some(Progress::new("run", hours, false, args.quiet));
         Ok(Self { truth, trace, lake, stage })
     }
 
