@@ -47,8 +47,12 @@ pub fn ja3(hello: &ClientHello<'_>) -> String {
 
 /// The JA4: `t13d1516h2_8daaf6152771_02713d6af862`.
 pub fn ja4(hello: &ClientHello<'_>, transport: Ja4Transport) -> String {
-    let (head, ciphers, rest) = parts(hello, transport);
-    format!("{head}_{}_{}", short_hash(&ciphers), short_hash(&rest))
+    let (mut head, ciphers, rest) = parts(hello, transport);
+    for text in [ciphers, rest] {
+        head.push('_');
+        head.push_str(&short_hash(&text));
+    }
+    head
 }
 
 /// The JA4 before hashing (`ja4_r`), sorted.
@@ -59,23 +63,26 @@ pub fn ja4_raw(hello: &ClientHello<'_>, transport: Ja4Transport) -> String {
 
 fn parts(hello: &ClientHello<'_>, transport: Ja4Transport) -> (String, String, String) {
     let mut ciphers: Vec<u16> = hello.ciphers().filter(|number| !is_grease(*number)).collect();
-    let kinds = || hello.extensions().map(|extension| extension.kind).filter(|kind| !is_grease(*kind));
+    let mut sorted: Vec<u16> =
+        hello.extensions().map(|extension| extension.kind).filter(|kind| !is_grease(*kind)).collect();
     let letter = match transport {
         Ja4Transport::Tcp => 't',
         Ja4Transport::Quic => 'q',
         Ja4Transport::Dtls => 'd',
     };
-    let head = format!(
-        "{letter}{}{}{:02}{:02}{}",
-        version(hello.highest_version()),
-        if hello.extension(ext::SERVER_NAME).is_some() { 'd' } else { 'i' },
-        ciphers.len().min(99),
-        kinds().count().min(99),
-        alpn(hello.alpn().next().unwrap_or_default()),
-    );
+    let mut head = String::with_capacity(40);
+    head.push(letter);
+    head.push_str(version(hello.highest_version()));
+    head.push(if sorted.contains(&ext::SERVER_NAME) { 'd' } else { 'i' });
+    for count in [ciphers.len(), sorted.len()] {
+        let count = count.min(99);
+        head.push(char::from(b'0' + (count / 10) as u8));
+        head.push(char::from(b'0' + (count % 10) as u8));
+    }
+    head.push_str(&alpn(hello.alpn().next().unwrap_or_default()));
     ciphers.sort_unstable();
     // The name and the protocol differ with the place visited, not with the client.
-    let mut sorted: Vec<u16> = kinds().filter(|kind| ![ext::SERVER_NAME, ext::ALPN].contains(kind)).collect();
+    sorted.retain(|kind| ![ext::SERVER_NAME, ext::ALPN].contains(kind));
     sorted.sort_unstable();
     let mut rest = list(&sorted);
     let algorithms: Vec<u16> = hello.signature_algorithms().filter(|number| !is_grease(*number)).collect();
@@ -119,14 +126,13 @@ fn push_hex(out: &mut String, byte: u8) {
 }
 
 fn list(numbers: &[u16]) -> String {
-    let mut out = String::with_capacity(numbers.len() * 5);
-    for (index, number) in numbers.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        number.to_be_bytes().into_iter().for_each(|byte| push_hex(&mut out, byte));
+    let digit = |number: u16, shift: u32| DIGITS[usize::from(number >> shift & 0xf)];
+    let mut out = Vec::with_capacity(numbers.len() * 5 + 1);
+    for number in numbers.iter().copied() {
+        out.extend([digit(number, 12), digit(number, 8), digit(number, 4), digit(number, 0), b',']);
     }
-    out
+    out.pop();
+    String::from_utf8(out).unwrap_or_default()
 }
 
 fn short_hash(text: &str) -> String {
