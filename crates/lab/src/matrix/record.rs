@@ -31,7 +31,8 @@ const TDESKTOP: &str = "telegramdesktop/tdesktop issues 30733, 30734; telemt 617
 const N4P_490: &str = "https://github.com/net4people/bbs/issues/490";
 const N4P_516: &str = "https://github.com/net4people/bbs/issues/516, /579";
 const MUELLER: &str = "Müller et al. 2024 (AS50867)";
-const KZ: &str = "Bock et al., Geneva, CCS 2019, https://geneva.cs.umd.edu/papers/geneva_ccs19.pdf";
+const GENEVA: &str = "Bock et al., Geneva, CCS 2019, https://geneva.cs.umd.edu/papers/geneva_ccs19.pdf";
+const COME_AS: &str = "Bock et al., Come as You Are, SIGCOMM 2020 (recalled); https://corpus.lantern.io/";
 
 const VPN: &str = "https://github.com/net4people/bbs/issues/76, /83, /274";
 const N4P_363: &str = "https://github.com/net4people/bbs/issues/363";
@@ -55,7 +56,6 @@ const fn said(
 
 /// Columns of whole profiles from the mass blocking of August 2023 on.
 const SINCE_2023: &[&str] = &["RU-2023-09", "RU-2024-09", "RU-2024-12", "RU-2025-07", "RU-2025-11"];
-const RUSSIA: &[&str] = &["RU-2021-05", "RU-2022-03", "RU-2023-09", "RU-2024-09", "RU-2024-12", "RU-2025-07"];
 const NAMES_2022: &[&str] = &["M1-2022", "M2-2022", "M3-2022", "M4-2022"];
 /// How many segments a reassembling box follows is not recorded beyond two and beyond an MSS of 88.
 const IN_TWO: &[&str] = &["split_name", "split_first"];
@@ -106,7 +106,7 @@ pub const RECORDED: &[Recorded] = &[
     said(&["ipfrag_46"], NAMES_2022, false, 'P', "high", IMC22),
     // Servers that help.
     said(&["small_window", "split_handshake"], NAMES_2022, true, 'P', "high", IMC22),
-    said(&["small_window"], &["KZ-names"], true, 'P', "high", KZ),
+    said(&["small_window"], &["KZ-names"], true, 'R', "medium", COME_AS),
     // ECH.
     said(&["ech"], NAMES_2022, true, 'P', "high", IMC22),
     // QUIC.
@@ -114,18 +114,18 @@ pub const RECORDED: &[Recorded] = &[
     said(&["quic_v1_1000", "quic_junk_first"], &["M6-2022"], true, 'F', "high", N4P_108),
     said(&["quic_v1_1001"], &["M6-2022"], false, 'P', "high", N4P_108),
     said(&["quic_v2"], &["M7-2026"], true, 'S', "medium-high", FOCI26),
-    said(&["quic_name_absent"], &["M7-2026"], true, 'S', "medium-high", FOCI26),
     // Budgets.
     said(&["new_connections"], &["M12-2025"], true, 'F', "high", N4P_490),
     // The operators' HTTP filter.
     said(&["http_second_request", "split_name"], &["M22"], true, 'K', "high", MUELLER),
     // Whitelists by address look at no name.
-    said(&["fronting", "ech", "name_absent"], &["M24-2025"], false, 'F', "medium", N4P_516),
+    said(&["fronting"], &["M24-2025"], false, 'F', "medium", N4P_516),
     // Protocols by year.
     said(&["wireguard", "openvpn_udp", "ike_esp"], SINCE_2023, false, 'F', "high", VPN),
     said(&["amneziawg"], SINCE_2023, true, 'F', "medium", VPN),
     said(&["wireguard"], &["RU-2021-05", "RU-2022-03"], true, 'F', "medium", VPN),
-    said(&["tls"], RUSSIA, true, 'P', "high", IMC22),
+    said(&["tls"], &["RU-2021-05"], true, 'P', "high", IMC21),
+    said(&["tls"], &["RU-2022-03"], true, 'P', "high", IMC22),
     said(&["tls_facebook"], &["RU-2022-03"], false, 'P', "high", IMC22),
     said(&["quic_v1", "quic_v1_facebook"], &["RU-2022-03"], false, 'P', "high", N4P_108),
     said(&["quic_v2_facebook"], &["RU-2022-03"], true, 'P', "high", IMC22),
@@ -158,7 +158,7 @@ pub const RECORDED: &[Recorded] = &[
     said(&["dns_udp"], &["RU-whitelist"], true, 'F', "medium", N4P_516),
     said(&["quic_v1_facebook"], &["CN-2024"], false, 'P', "high", ZOHAIB),
     said(&["quic_v1_facebook"], &["CN-2022"], true, 'P', "high", ZOHAIB),
-    said(&["tls_facebook"], &["CN-2022", "CN-2024"], false, 'P', "high", KZ),
+    said(&["tls_facebook"], &["CN-2022", "CN-2024"], false, 'P', "high", GENEVA),
     said(&["shadowsocks_443"], &["IR"], false, 'P', "high", BOCK),
     said(&["shadowsocks_5555", "tls", "ssh"], &["IR"], true, 'P', "high", BOCK),
 ];
@@ -186,6 +186,7 @@ pub const SILENT: &[(&str, &str)] = &[
     ("split_many", "M17-2026"),
     ("idle_10_min", "M8-2021"),
     ("quic_two_datagrams", "M7-2026"),
+    ("quic_name_absent", "M7-2026"),
 ];
 
 /// What is recorded of a cell.
