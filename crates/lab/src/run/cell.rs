@@ -8,11 +8,9 @@
 //! Only filters that the scenario ever installs are built, and no more routers than their hops need: each hop
 //! costs an event a packet.
 
-use core::cell::RefCell;
 use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use okno_censor::{Context, Direction, Middlebox, Verdict};
 use okno_wire::{Instant, PacketView};
@@ -45,8 +43,6 @@ impl Middlebox for Wire {
 pub(crate) struct Filter {
     pub node: NodeId,
     pub slot: String,
-    pub hop: u8,
-    pub placement: Placement,
 }
 
 /// The nodes of a cell that others need.
@@ -209,7 +205,7 @@ impl Path<'_> {
                 world.set_box_sees_down(node, false);
             }
             self.join(world, node, micros(20));
-            self.filters.push(Filter { node, slot: slot.clone(), hop, placement: *placement });
+            self.filters.push(Filter { node, slot: slot.clone() });
         }
     }
 
@@ -226,9 +222,6 @@ impl Path<'_> {
         node
     }
 }
-
-/// What changes of a filter's profile and mode need to know while the world runs.
-pub(crate) type Profiles = Rc<RefCell<BTreeMap<NodeId, String>>>;
 
 /// How a mode of the scenario is one of the world's.
 pub(crate) fn box_mode(mode: Mode, in_place: bool) -> BoxMode {
