@@ -257,12 +257,16 @@ async fn parallel(net: &Net, job: &Job, notes: &Notes, address: IpAddr) -> Resul
     let port = job.port.unwrap_or(443);
     let mut handles = Vec::new();
     for _ in 0..job.parallel.max(1) {
-        let (config, name) = (job.client.clone(), job.name.clone());
+        let (config, name, timeout) = (job.client.clone(), job.name.clone(), job.timeout);
         handles.push(net.spawn(move |net| async move {
-            let stream = net.connect(end(address, port)).await.map_err(|error| net_failure(error.kind))?;
-            let mut stream = TlsStream::connect(stream, config, &name).await?;
-            stream.close().await;
-            Ok::<(), Failure>(())
+            let shake = async {
+                let stream =
+                    net.connect(end(address, port)).await.map_err(|error| net_failure(error.kind))?;
+                let mut stream = TlsStream::connect(stream, config, &name).await?;
+                stream.close().await;
+                Ok(())
+            };
+            net.timeout(timeout, shake).await.unwrap_or(Err(Failure::GenericTimeout))
         }));
     }
     let mut result = Ok(());
