@@ -279,13 +279,21 @@ fn in_2025_calls_abroad_fail_from_august_and_those_at_home_do_not() {
 fn in_2026_names_leave_the_resolvers_and_addresses_are_banned() {
     let span = ("2026-02-08T00:00:00Z", "2026-02-18T00:00:00Z");
     let seen = play("runet-2026", span, &["mts"], &["moscow"]);
-    seen.acted(&["nsdi-nxdomain", "ip-waves", "messengers", "sni-1", "l4-25", "calls-whatsapp"]);
+    seen.acted(&[
+        "nsdi-nxdomain",
+        "ip-waves",
+        "whatsapp",
+        "telegram-slow",
+        "sni-1",
+        "l4-25",
+        "calls-whatsapp",
+    ]);
     let after = |target: &str, activity: &str, from: &str| seen.got_in("mts", target, activity, from, span.1);
     assert!(after("youtube.com", "dns", "2026-02-10T00:00:00Z").contains("dns_nxdomain_error"));
     is(seen.got_in("mts", "youtube.com", "dns", span.0, "2026-02-10T00:00:00Z"), &OK);
     is(after("vpn-panel", "https", "2026-02-16T00:00:00Z"), &TIMEOUT);
     is(seen.got_in("mts", "vpn-panel", "https", span.0, "2026-02-16T00:00:00Z"), &OK);
-    is(after("telegram.org", "https", "2026-02-10T00:00:00Z"), &TIMEOUT);
+    is(after("whatsapp.com", "https", "2026-02-13T00:00:00Z"), &TIMEOUT);
     is(seen.got("wikipedia.org", "https"), &OK);
     let late = play("runet-2026", ("2026-08-24T00:00:00Z", "2026-08-29T00:00:00Z"), &["mts"], &["moscow"]);
     late.acted(&["dnat-denies", "doh", "siberian-2"]);
