@@ -115,9 +115,12 @@ fn a_packet_that_is_not_believed_does_not_move_the_numbers_of_forged_ones() {
     let mut line = Line::new(1000);
     bench.handshake(5, &mut line);
     let fake = TcpRepr { break_checksum: true, ..TcpRepr::data(1000, 443, line.seq, line.ack) };
-    assert_eq!(bench.up(5, &fake.emit(&line.client, &[1; 1400])), Verdict::Pass);
+    let low = IpRepr { ttl: 3, ..line.client.clone() };
+    assert_eq!(bench.up(5, &fake.emit(&low, &[1; 1400])), Verdict::Pass);
     bench.up(5, &line.up(DATA, &hello("blocked.example")));
-    assert_eq!(tcp_of(&bench.effects.injections[1].packet).0, line.seq);
+    let to_server = &bench.effects.injections[1].packet;
+    assert_eq!(tcp_of(to_server).0, line.seq);
+    assert_eq!(PacketView::parse(to_server).expect("a packet").ttl, line.client.ttl);
 }
 
 #[test]

@@ -83,8 +83,16 @@ impl Names {
     fn add(&mut self, entry: &str) -> Result<(), (&'static str, &'static str)> {
         let lower = entry.trim().to_ascii_lowercase();
         let at = self.entries.len() as u32;
-        let bare = lower.trim_start_matches(['*', '.']).trim_end_matches('*');
-        if bare.is_empty() || bare.contains('*') || bare.contains(char::is_whitespace) {
+        if !lower.is_ascii() {
+            return Err(("it is not ASCII, as names on the wire are", "write it as xn--…, from RFC 3492"));
+        }
+        let part = lower.len() > 1 && lower.starts_with('*') && lower.ends_with('*');
+        let bare = lower.strip_prefix('*').unwrap_or(&lower);
+        let bare = if part { bare.strip_suffix('*').unwrap_or(bare) } else { bare };
+        let label = if part { bare } else { bare.strip_prefix('.').unwrap_or(bare) };
+        let odd = |c: char| c == '*' || c.is_whitespace() || c.is_control();
+        // A star elsewhere, or a second dot in front, would be an entry that holds for no name.
+        if label.trim_matches('.').is_empty() || label.contains(odd) || (!part && label.starts_with('.')) {
             return Err(("it is no pattern of names", "write host, *.suffix, .suffix, *part* or *end"));
         }
         if let Some(part) = lower.strip_prefix('*').and_then(|rest| rest.strip_suffix('*')) {

@@ -192,7 +192,9 @@ impl Engine {
         flow.used = true;
         // A clock that goes back makes no flow older.
         flow.last = flow.last.max(now);
-        flow.ways.of_mut(direction).ttl = packet.ttl;
+        if believed {
+            flow.ways.of_mut(direction).ttl = packet.ttl;
+        }
         if let Transport::Malformed(malformed, _) = packet.transport {
             flow.known.get_or_insert_default().malformed.get_or_insert(malformed);
         }

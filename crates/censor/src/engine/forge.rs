@@ -78,9 +78,9 @@ fn header(flow: &Flow, to: Direction, ip_id: u16, ttl: ForgedTtl) -> IpRepr {
 }
 
 /// The packet without payload and with RST and ACK as its only flags; everything else stays. `None` when
-/// it is no TCP segment that holds.
+/// it is no whole TCP segment that holds: of a fragment the rest would still follow.
 pub(super) fn reset_of(packet: &PacketView<'_>) -> Option<Vec<u8>> {
-    let tcp = packet.tcp()?;
+    let tcp = packet.tcp().filter(|_| packet.fragment.is_none())?;
     let end = packet.transport_at() + tcp.header_len();
     let mut bytes = packet.bytes().get(..end)?.to_vec();
     bytes[packet.transport_at() + 13] = flag::RST | flag::ACK;

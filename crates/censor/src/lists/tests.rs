@@ -41,6 +41,24 @@ fn each_pattern_of_names_holds_for_what_it_says_and_no_more() {
 }
 
 #[test]
+fn an_entry_that_could_hold_for_no_name_is_refused() {
+    let odd =
+        ["*", "**", ".", "*.", "a*", "a*b", "..a.test", "*..a.test", ".a.test*", "a b", "a\0b", "пример.рф"];
+    for entry in odd {
+        assert!(List::read(Kind::Names, &[entry]).is_err(), "{entry:?}");
+    }
+    assert!(names(&["xn--e1afmkfd.xn--p1ai"]).matched("xn--e1afmkfd.xn--p1ai").is_some());
+}
+
+#[test]
+fn a_name_of_many_labels_costs_no_more_than_its_end() {
+    let list = names(&[".blocked.test"]);
+    let long = format!("{}blocked.test", "a.".repeat(30_000));
+    assert!((0..200).all(|_| list.matched(&long).is_some()));
+    assert_eq!(list.matched(&format!("{}free.test", "a.".repeat(30_000))), None);
+}
+
+#[test]
 fn a_match_names_the_entry_that_decided() {
     let names = names(&["a.test", "*.B.test", "*part*"]);
     assert_eq!(names.matched("x.b.test"), Some("*.b.test"));
