@@ -146,8 +146,10 @@ fn queued_overlaps_follow_each_system() {
 
 #[test]
 fn heaps_of_overlaps_give_what_linux_6_18_delivered() {
-    // Offset, letter and length of each segment, and what the kernel's application read.
-    let cases: [(&[(i64, u8, usize)], &str); 2] = [
+    /// Offset, letter and length of each segment.
+    type Heap = &'static [(i64, u8, usize)];
+    // Each with what the kernel's application read.
+    let cases: [(Heap, &str); 2] = [
         (
             &[(10, b'A', 37), (30, b'B', 45), (42, b'C', 15), (-3, b'D', 46), (2, b'E', 50), (54, b'F', 15)],
             "43D 4A 28B 125z",
