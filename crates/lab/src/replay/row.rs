@@ -178,6 +178,8 @@ pub struct Summary {
     pub forged: u64,
     /// flows that were ended early because too many were open
     pub crowded_out: u64,
+    /// connections whose first bytes were let go unread, because those of others filled the room
+    pub unread: u64,
     /// first and last packet
     pub span: Option<(Instant, Instant)>,
     /// records that held no IP packet, by reason

@@ -173,3 +173,21 @@ fn an_unrecognised_protocol_has_no_name_and_esp_has() {
     assert_eq!(protocols, [Some(Protocol::Esp), None]);
     assert_eq!(summary.protocols[""].flows, 1);
 }
+
+#[test]
+fn what_does_not_fit_into_memory_is_let_go_and_counted() {
+    let mut rows = 0;
+    let mut replay = Replay::new(Options { keep_streams: true, ..Options::default() }, Box443::default);
+    let text = [7; 1_400];
+    for port in 0..6_000_u16 {
+        for piece in 0..12 {
+            let bytes = ip(ME, SITE, 6, &tcp(2_000 + port, 9_999, piece * 1_400, ACK, &text));
+            let packet = Packet { at: Instant::from_secs(1), ip: &bytes, number: 1, link_type: 101 };
+            replay.packet(&packet, &mut |_| rows += 1);
+            assert!(replay.held < super::HELD_MOST + 100_000);
+        }
+    }
+    let summary = replay.finish(&mut |_| rows += 1);
+    assert_eq!((rows, summary.flows), (6_000, 6_000));
+    assert!(summary.unread > 1_000, "{} unread", summary.unread);
+}

@@ -116,6 +116,10 @@ fn print(found: &Found, summary: &Summary, captures: u64, out: &mut impl Write) 
         count(silent, "flow")
     )?;
     writeln!(out, "{} stay in the local network: only somebody there sees them.", count(local, "flow"))?;
+    if summary.unread > 0 {
+        let unread = count(summary.unread, "connection");
+        writeln!(out, "{unread} were not looked into, because too many were open at once.")?;
+    }
     for (name, why) in &summary.cut_short {
         writeln!(out, "{} was read only in part: {why}", plain(name))?;
     }
@@ -192,6 +196,7 @@ fn as_json(found: &Found, summary: &Summary) -> Value {
         "flows": summary.flows,
         "subscribers": found.subscribers.len(),
         "far_addresses": found.addresses.len(),
+        "connections_unread": summary.unread,
         "learned": channels,
         "protocols": protocols,
         "cut_short": summary.cut_short.iter().map(|(name, why)| json!({ "capture": name, "why": why })).collect::<Vec<_>>(),

@@ -133,6 +133,7 @@ pub fn json(total: &Summary, run: &Run) -> Value {
         "dropped": total.dropped,
         "forged": total.forged,
         "crowded_out": total.crowded_out,
+        "unread": total.unread,
         "protocols": protocols,
         "rules": rules,
         "malformed": malformed,
