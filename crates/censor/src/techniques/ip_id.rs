@@ -21,7 +21,7 @@ pub static IP_ID: TechniqueSpec = TechniqueSpec {
             name: "inspected_packets",
             unit: "packets",
             default: DefaultValue::Number(8.0),
-            doc: "data packets of the subscriber that are compared with the one before",
+            doc: "data packets of the subscriber that are compared, each with the four before it",
         },
         ParamSpec {
             name: "ports",
@@ -72,9 +72,11 @@ impl Technique for IpId {
         if *index > self.inspected {
             return decisions.ignore_flow();
         }
-        let id = u64::from(packet.ip_id);
-        if id == 0 || *flow.slot != id {
-            *flow.slot = id;
+        // The slot holds the four values before, sixteen bits each; zero is none and never counts.
+        let id = packet.ip_id;
+        let repeated = id != 0 && flow.slot.to_le_bytes().chunks_exact(2).any(|old| old == id.to_le_bytes());
+        if !repeated {
+            *flow.slot = *flow.slot << 16 | u64::from(id);
             return;
         }
         let matched = self.networks.matched(flow.outside.ip).unwrap_or_default().to_owned();
