@@ -151,7 +151,8 @@ fn link(number: u16, frame: &[u8], at: usize) -> Result<(Next, usize), Aside> {
         127 => (Next::Link(105), at + usize::from(le16(frame, at + 2)?)),
         // pppd: a direction in place of the address.
         166 => (Next::Ppp, at + 2),
-        // PPI: version, flags, length, link type; all little-endian (https://www.cacetech.com/documents/PPI_Header_format_1.0.1.pdf).
+        // PPI: version, flags, length, link type; all little-endian
+        // (https://www.cacetech.com/documents/PPI_Header_format_1.0.1.pdf).
         192 => (Next::Link(le16(frame, at + 4)?), at + usize::from(le16(frame, at + 2)?.max(8))),
         // PPP behind a direction byte.
         204 => (Next::Ppp, at + 1),
@@ -162,7 +163,8 @@ fn link(number: u16, frame: &[u8], at: usize) -> Result<(Next, usize), Aside> {
     })
 }
 
-/// AF_INET is 2 everywhere; AF_INET6 is 10 (Linux), 24 (NetBSD, OpenBSD), 28 (FreeBSD), 30 (macOS), 23 (Windows).
+/// AF_INET is 2 everywhere; AF_INET6 is 10 (Linux), 24 (NetBSD, OpenBSD), 28 (FreeBSD), 30 (macOS), 23
+/// (Windows).
 fn family(raw: u32) -> Result<Next, Aside> {
     let number = if raw > 0xffff { raw.swap_bytes() } else { raw };
     match number {
@@ -187,7 +189,8 @@ fn ether(number: u16, frame: &[u8], at: usize) -> Result<(Next, usize), Aside> {
     })
 }
 
-/// RFC 1662 §3.1: address and control may be left out, and the protocol compressed to one byte (RFC 1661 §6.5).
+/// RFC 1662 §3.1: address and control may be left out, and the protocol compressed to one byte (RFC 1661
+/// §6.5).
 fn ppp(frame: &[u8], at: usize) -> Result<(Next, usize), Aside> {
     let at = if frame.get(at..at + 2) == Some(&[0xff, 0x03]) { at + 2 } else { at };
     let first = *frame.get(at).ok_or(Aside::Cut)?;

@@ -76,7 +76,8 @@ pub enum CaptureError {
 ///
 /// ```
 /// # use okno_lab::capture::Capture;
-/// # let mut file: &[u8] = &[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
+/// # let head = [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
+/// # let file = &head[..];
 /// let mut capture = Capture::open(file)?;
 /// while let Some(packet) = capture.next() {
 ///     let packet = packet?;

@@ -85,7 +85,8 @@ impl<R: Read> Window<R> {
 }
 
 impl<R> Window<R> {
-    /// All bytes read, those before the current record too: ranges of a [`super::formats::Step`] count from here.
+    /// All bytes read, those before the current record too: ranges of a [`super::formats::Step`] count from
+    /// here.
     #[inline]
     pub(super) fn data(&self) -> &[u8] {
         &self.buffer

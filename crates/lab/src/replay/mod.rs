@@ -317,11 +317,10 @@ impl<B: Middlebox, F: FnMut() -> B> Replay<B, F> {
             return;
         }
         let done = look(flow, &mut self.held, from_high, view);
-        if (done && !self.options.keep_streams) || self.held > HELD_MOST {
-            if let Some(working) = flow.working.take() {
-                self.summary.unread += u64::from(!done || self.options.keep_streams);
-                self.held -= working.held().min(self.held);
-            }
+        let over = (done && !self.options.keep_streams) || self.held > HELD_MOST;
+        if over && let Some(working) = flow.working.take() {
+            self.summary.unread += u64::from(!done || self.options.keep_streams);
+            self.held -= working.held().min(self.held);
         }
     }
 

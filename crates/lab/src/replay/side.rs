@@ -93,10 +93,8 @@ pub(super) struct Opener {
 }
 
 pub(super) fn opener(packet: &PacketView<'_>) -> Opener {
-    if let Some(tcp) = packet.tcp() {
-        if tcp.has(flag::SYN) {
-            return Opener { sender: !tcp.has(flag::ACK), sure: true };
-        }
+    if let Some(tcp) = packet.tcp().filter(|tcp| tcp.has(flag::SYN)) {
+        return Opener { sender: !tcp.has(flag::ACK), sure: true };
     }
     let (source, destination) = packet.ports();
     let from_service = source != 0 && source < 1024 && destination >= 1024;
