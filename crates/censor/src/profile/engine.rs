@@ -35,6 +35,11 @@ impl Profile {
     pub fn box_switches(&self) -> Result<Switches, ProfileError> {
         let mut all = Table::new();
         for (path, param) in &self.switches {
+            if path.split('.').nth(DEEPEST).is_some() {
+                let problem = format!("a switch's path has at most {DEEPEST} parts");
+                let fix = "write it as in `tcp.reassembly`";
+                return Err(ProfileError::new(&self.name, param.line, problem, fix));
+            }
             let mut alone = Table::new();
             put(&mut alone, path, param);
             let problem = match Switches::deserialize(alone) {
@@ -52,6 +57,9 @@ impl Profile {
             .map_err(|error| ProfileError::new(&self.name, 0, error.to_string(), "mend the switches"))
     }
 }
+
+/// Parts of a switch's path at most: tables within tables without end would not fit a stack.
+const DEEPEST: usize = 4;
 
 /// Puts a value at a dotted path.
 fn put(table: &mut Table, path: &str, param: &Param) {

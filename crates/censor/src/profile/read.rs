@@ -427,6 +427,10 @@ pub(crate) fn sources(root: &Node<'_>) -> Result<BTreeMap<String, String>, Profi
     Ok(sources)
 }
 
+/// Rules and variants of a profile at most: each variant is tried on all rules when the profile is read.
+const MOST_RULES: usize = 2000;
+const MOST_VARIANTS: usize = 100;
+
 /// A whole profile.
 pub(super) fn profile(file: &str, text: &str) -> Result<Profile, ProfileError> {
     const OWN: [&str; 15] = [
@@ -480,6 +484,14 @@ pub(super) fn profile(file: &str, text: &str) -> Result<Profile, ProfileError> {
     own_rules(&root, &mut profile)?;
     super::select::drop_stale_variants(&mut profile);
     profile.variants.extend(variants(&root)?);
+    for (what, count, most) in
+        [("rules", profile.rules.len(), MOST_RULES), ("variants", profile.variants.len(), MOST_VARIANTS)]
+    {
+        if count > most {
+            let problem = format!("{count} {what}, at most {most} are read");
+            return Err(root.error(problem, "split the profile, each part for a box of its own"));
+        }
+    }
     super::select::check(&profile, file)?;
     Ok(profile)
 }

@@ -129,6 +129,13 @@ fn an_error_names_file_line_and_what_to_do() {
         ("[switches]\n\"tcp.reasembly\" = { value = \"none\" }\n", 7, "reasembly", "switch"),
         ("[lists.mine]\nkind = \"networks\"\nentries = [\"1.2.3.4/40\"]\n", 6, "1.2.3.4/40", "192.0.2.0/24"),
         ("name = [\n", 6, "", "mend the TOML"),
+    ];
+    refused(&table);
+}
+
+#[test]
+fn what_is_misshapen_or_too_much_is_refused_at_its_place() {
+    refused(&[
         (
             &format!("{RULE}[rule.params]\nresidual_s = {{ value = 1, alternatives = 5 }}\n"),
             12,
@@ -136,12 +143,27 @@ fn an_error_names_file_line_and_what_to_do() {
             "brackets",
         ),
         ("[rule]\nid = \"r\"\n", 6, "not a list", "[[…]]"),
-    ];
+        (
+            &format!("[switches]\n\"{}a\" = {{ value = 1 }}\n", "a.".repeat(100_000)),
+            7,
+            "at most 4 parts",
+            "tcp.reassembly",
+        ),
+        (
+            &(0..101).map(|n| format!("[variants.v{n}]\ntitle = \"x\"\n")).collect::<String>(),
+            1,
+            "101 variants, at most 100",
+            "split",
+        ),
+    ]);
+}
+
+fn refused(table: &[(&str, usize, &str, &str)]) {
     for (body, line, problem, fix) in table {
         let error = wrong(body);
         assert!(error.problem.contains(problem), "{error}");
         assert!(error.fix.contains(fix), "{error}");
-        assert!(error.line.abs_diff(line) <= 1, "{error} (line {line})");
+        assert!(error.line.abs_diff(*line) <= 1, "{error} (line {line})");
     }
 }
 
