@@ -58,9 +58,8 @@ impl Engine {
         if fresh || unheard {
             self.tell(at, now, direction, context.seed, &Event::Opened { packet });
         }
-        if fresh {
-            self.inherit(at, now);
-        } else if self.table.at(at).is_some_and(|flow| flow.generation != self.residuals.generation()) {
+        let residuals = self.residuals.generation();
+        if fresh || self.table.at(at).is_some_and(|flow| flow.generation != residuals) {
             self.inherit(at, now);
         }
         if believed && !self.unread {
