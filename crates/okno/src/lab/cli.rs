@@ -40,7 +40,7 @@ pub enum LabAction {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   okno lab run scenarios/runet-2022-march
-  okno lab run scenarios/runet-2026 --until 2026-01-02 --trace trace.pcapng --truth truth.jsonl
+  okno lab run scenarios/runet-2022-march --until 2022-02-27 --trace trace.pcapng --truth truth.jsonl
   okno lab run my-scenario --seed 7 --threads 1 --lake okno-data --json
 
 Time is virtual: weeks take seconds to minutes. The same scenario and seed give the same bytes, on any number of
@@ -139,7 +139,7 @@ pub struct Explain {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   okno lab replay capture.pcapng --profile tspu-2022
-  okno lab replay day1.pcap day2.pcap --profile tspu-2026 --list names=my-names.txt --lake okno-data
+  okno lab replay day1.pcap day2.pcap --profile tspu-2026 --list sni.blocked=my-names.txt --lake okno-data
   tcpdump -w - port 443 | okno lab replay - --profile china-gfw --json
 
 Reads pcap and pcapng, plain or packed (gzip, zstd, lz4), folders of them, globs, and - for standard input, as a
