@@ -90,9 +90,11 @@ impl Names {
         let bare = lower.strip_prefix('*').unwrap_or(&lower);
         let bare = if part { bare.strip_suffix('*').unwrap_or(bare) } else { bare };
         let label = if part { bare } else { bare.strip_prefix('.').unwrap_or(bare) };
-        let odd = |c: char| c == '*' || c.is_whitespace() || c.is_control();
-        // A star elsewhere, or a second dot in front, would be an entry that holds for no name.
-        if label.trim_matches('.').is_empty() || label.contains(odd) || (!part && label.starts_with('.')) {
+        // Brackets and colons for addresses in a Host header. What stands in no name (a star elsewhere, a URL,
+        // a filter's marks) would be an entry that holds for none, and so would a second dot in front.
+        let odd = |c: char| !(c.is_ascii_alphanumeric() || "-_.:[]".contains(c));
+        let wrong = label.contains(odd) || label.len() > 253 || (!part && label.starts_with('.'));
+        if wrong || label.trim_matches('.').is_empty() {
             return Err(("it is no pattern of names", "write host, *.suffix, .suffix, *part* or *end"));
         }
         if let Some(part) = lower.strip_prefix('*').and_then(|rest| rest.strip_suffix('*')) {
@@ -407,7 +409,8 @@ impl Lists {
         };
         let mut entries = Vec::new();
         let mut lines = Vec::new();
-        for (number, line) in text.lines().enumerate() {
+        // A byte order mark is what some editors put first.
+        for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             let entry = line.split('#').next().unwrap_or_default().trim();
             if !entry.is_empty() {
                 entries.push(entry);

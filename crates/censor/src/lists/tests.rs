@@ -44,10 +44,22 @@ fn each_pattern_of_names_holds_for_what_it_says_and_no_more() {
 fn an_entry_that_could_hold_for_no_name_is_refused() {
     let odd =
         ["*", "**", ".", "*.", "a*", "a*b", "..a.test", "*..a.test", ".a.test*", "a b", "a\0b", "пример.рф"];
-    for entry in odd {
+    let longer = "a".repeat(254);
+    let foreign = ["https://a.test/", "||a.test^", "a.test;b", "0.0.0.0 a.test", longer.as_str()];
+    for entry in odd.iter().chain(&foreign) {
         assert!(List::read(Kind::Names, &[entry]).is_err(), "{entry:?}");
     }
     assert!(names(&["xn--e1afmkfd.xn--p1ai"]).matched("xn--e1afmkfd.xn--p1ai").is_some());
+}
+
+#[test]
+fn a_file_that_an_editor_began_with_a_mark_and_ends_lines_its_own_way_reads_as_any() {
+    let mut lists = Lists::default();
+    lists.insert("mine", Kind::Names, &[], "").expect("an empty list");
+    let text = "\u{feff}a.test\r\n# nothing\r\n\r\n.b.test # both\r\n";
+    lists.read_lines("mine", "mine.txt", text, &Lists::default()).expect("two names");
+    let Some(List::Names(names)) = lists.find("mine").map(|list| &**list) else { panic!("a list of names") };
+    assert_eq!((names.matched("a.test"), names.matched("x.b.test")), (Some("a.test"), Some(".b.test")));
 }
 
 #[test]
