@@ -176,3 +176,20 @@ fn a_trigger_dated_a_century_ahead_blocks_nothing_once_the_clock_is_right_again(
     assert_eq!(bench.down(176, &other.down(flag::ACK, &[])), Verdict::Drop);
     assert_eq!(bench.down(177, &other.down(flag::ACK, &[])), Verdict::Pass);
 }
+
+#[test]
+fn a_port_used_again_after_the_residual_is_read_again_where_streams_are_joined() {
+    for reassembly in [Reassembly::None, Reassembly::InOrder, Reassembly::Queue] {
+        let mut switches = Switches::default();
+        switches.tcp.reassembly = reassembly;
+        let mut bench = Bench::new(engine(switches, drop_for(40)));
+        for (at, seq) in [(100, 1000), (145, 7_000_000), (190, 3_000_000_000)] {
+            let mut line = Line::new(1000);
+            line.seq = seq;
+            bench.handshake(at, &mut line);
+            let verdict = bench.up(at, &line.up(DATA, &hello("blocked.example")));
+            assert_eq!(verdict, Verdict::Drop, "{reassembly:?} at {at} s");
+            assert_eq!(bench.down(at + 39, &line.down(flag::ACK, &[])), Verdict::Drop);
+        }
+    }
+}

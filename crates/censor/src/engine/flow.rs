@@ -215,6 +215,7 @@ impl Engine {
         if pointless && let Some(inspection) = flow.inspection.take() {
             self.account(inspection.memory(), 0);
         }
+        self.look_anew(at, direction, packet, pointless);
         let Some(flow) = self.table.at_mut(at).filter(|flow| flow.inspection.is_some()) else { return };
         if !may_look(flow, direction, packet, &self.switches) {
             return;
@@ -250,6 +251,22 @@ impl Engine {
         if let Some(flow) = self.table.at_mut(at).filter(|_| !finished) {
             flow.inspection = Some(inspection);
         }
+    }
+
+    /// Ports are used again before a flow is forgotten: a SYN of the opener with another number begins a
+    /// stream whose names are read as the first one's were, though what was decided about the flow stays.
+    fn look_anew(&mut self, at: usize, direction: Direction, packet: &PacketView<'_>, pointless: bool) {
+        let Some(tcp) = packet.tcp().filter(|tcp| tcp.has(flag::SYN) && !tcp.has(flag::ACK)) else { return };
+        let Some(flow) = self.table.at_mut(at) else { return };
+        let way = flow.ways.of(direction);
+        let begins = way.has_seq && tcp.seq().wrapping_add(1) != way.next_seq;
+        if !begins || pointless || direction != flow.opened_by || flow.inspection.is_some() {
+            return;
+        }
+        let inspection = Inspection::new(false);
+        let memory = inspection.memory();
+        flow.inspection = Some(Box::new(inspection));
+        self.account(0, memory);
     }
 
     fn inspect(
