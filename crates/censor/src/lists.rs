@@ -90,8 +90,8 @@ impl Names {
         let bare = lower.strip_prefix('*').unwrap_or(&lower);
         let bare = if part { bare.strip_suffix('*').unwrap_or(bare) } else { bare };
         let label = if part { bare } else { bare.strip_prefix('.').unwrap_or(bare) };
-        // Brackets and colons for addresses in a Host header. What stands in no name (a star elsewhere, a URL,
-        // a filter's marks) would be an entry that holds for none, and so would a second dot in front.
+        // Brackets and colons for addresses in a Host header. What stands in no name (a star elsewhere, a
+        // URL, a filter's marks) would be an entry that holds for none, as a second dot in front would.
         let odd = |c: char| !(c.is_ascii_alphanumeric() || "-_.:[]".contains(c));
         let wrong = label.contains(odd) || label.len() > 253 || (!part && label.starts_with('.'));
         if wrong || label.trim_matches('.').is_empty() {

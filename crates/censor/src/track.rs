@@ -251,9 +251,9 @@ impl FlowTable {
         Some(flow)
     }
 
-    /// Takes out flows that were idle for their time, at most those of the seconds that passed. `packets` is how
-    /// many there were so far: looks are paid for by packets, so that a clock that jumps to and fro does not
-    /// have all flows looked at with each of them. What is left is looked at later.
+    /// Takes out flows that were idle for their time, at most those of the seconds that passed. `packets` is
+    /// how many there were so far: looks are paid for by packets, so that a clock that jumps to and fro does
+    /// not have all flows looked at with each of them. What is left is looked at later.
     pub fn expire(&mut self, now: Instant, timeouts: &Timeouts, packets: u64, mut gone: impl FnMut(Flow)) {
         let target = seconds(now);
         if target == self.second {

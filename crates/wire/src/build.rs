@@ -231,7 +231,7 @@ fn fill_checksum(ip: &IpRepr, protocol: u8, segment: &mut [u8], field: usize, br
     let start = checksum::pseudo_header(ip.source, ip.destination, protocol, segment.len());
     let sum = checksum::finish(checksum::sum(start, segment));
     let sum = if broken { sum ^ 0x5a5a } else { sum };
-    // RFC 768, RFC 8200 §8.1: a computed checksum of zero is sent as all ones, for zero says that there is none.
+    // RFC 768, RFC 8200 §8.1: a computed checksum of zero is sent as all ones; zero says that there is none.
     let sum = if protocol == number::UDP && sum == 0 { 0xffff } else { sum };
     segment[field..field + 2].copy_from_slice(&sum.to_be_bytes());
 }
