@@ -12,6 +12,8 @@ use serde::Serialize;
 
 /// Most targets named of one rule.
 const MAX_NAMED: usize = 8;
+/// Most kinds of failure named of one target.
+const MAX_FAILURES: usize = 3;
 /// Most rules, targets and timeline entries that are counted apart.
 const MAX_ROWS: usize = 5_000;
 /// Most entries of the timeline in the text.
@@ -353,10 +355,14 @@ impl fmt::Display for Success {
         if let Some(goodput) = self.goodput_bps_p50 {
             write!(f, ", {}", rate(goodput))?;
         }
-        let worst = self.failures.iter().max_by_key(|(name, count)| (**count, core::cmp::Reverse(*name)));
-        match worst {
-            Some((name, count)) => write!(f, ", {name} {count}×"),
-            None => Ok(()),
+        let mut failures: Vec<(&String, &u64)> = self.failures.iter().collect();
+        failures.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        for (name, count) in failures.iter().take(MAX_FAILURES) {
+            write!(f, ", {name} {count}×")?;
+        }
+        match failures.len().saturating_sub(MAX_FAILURES) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
         }
     }
 }
@@ -464,6 +470,14 @@ mod tests {
         assert!(
             text.contains("twitter.com https: 100.0 % of 2, 9.8 Mbit/s | 0.0 % of 1, connection_reset 1×")
         );
+    }
+
+    #[test]
+    fn failures_are_named_by_how_often_they_came_and_the_rest_is_counted() {
+        let names = ["a", "b", "c", "d"];
+        let failures = names.iter().zip([2, 7, 7, 1]).map(|(name, count)| ((*name).to_owned(), count));
+        let success = Success { attempts: 17, failures: failures.collect(), ..Success::default() };
+        assert_eq!(success.to_string(), "0.0 % of 17, b 7×, c 7×, a 2× and 1 more");
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub enum Channel {
     HttpCredentials,
     /// requests in clear that say where the user came from
     HttpReferer,
+    /// answers in clear: headers and pages, whole
+    HttpAnswer,
     /// the browser or app as it names itself
     UserAgent,
     /// who calls whom
@@ -72,6 +74,7 @@ impl Channel {
         Self::HttpCookie,
         Self::HttpCredentials,
         Self::HttpReferer,
+        Self::HttpAnswer,
         Self::SipIdentity,
         Self::DeviceName,
         Self::StunUser,
@@ -96,6 +99,7 @@ impl Channel {
             Self::HttpCookie => "http_cookie",
             Self::HttpCredentials => "http_credentials",
             Self::HttpReferer => "http_referer",
+            Self::HttpAnswer => "http_answer",
             Self::UserAgent => "user_agent",
             Self::SipIdentity => "sip_identity",
             Self::SipAgent => "sip_agent",
@@ -121,6 +125,7 @@ impl Channel {
             Self::HttpCookie => "requests in clear with cookies",
             Self::HttpCredentials => "requests in clear with credentials",
             Self::HttpReferer => "requests in clear that name the page before",
+            Self::HttpAnswer => "connections whose answers are in clear, pages and all",
             Self::UserAgent => "browsers and apps by their own words",
             Self::SipIdentity => "callers and called",
             Self::SipAgent => "telephone software",
@@ -142,7 +147,11 @@ impl Channel {
             | Self::Certificate
             | Self::HttpHost
             | Self::Ech => Group::Names,
-            Self::HttpPath | Self::HttpCookie | Self::HttpCredentials | Self::HttpReferer => Group::Contents,
+            Self::HttpPath
+            | Self::HttpCookie
+            | Self::HttpCredentials
+            | Self::HttpReferer
+            | Self::HttpAnswer => Group::Contents,
             Self::SipIdentity | Self::DeviceName | Self::StunUser => Group::Identities,
             _ => Group::Software,
         }
@@ -296,12 +305,20 @@ impl Found {
 }
 
 /// An identity so that it can be told from others and not be read: its first letter, its domain, and two
-/// bytes of its hash. A hash of so few names would not hide them, so it is cut.
+/// bytes of its hash. A hash of so few names would not hide them, so it is cut. A telephone without a
+/// provider has its own address in the domain's place: that would be the subscriber's, and is left out.
 pub fn shortened(identity: &str) -> String {
     let (user, domain) = identity.rsplit_once('@').map_or((identity, ""), |(user, domain)| (user, domain));
     let first: String = user.chars().find(|c| c.is_alphanumeric()).into_iter().collect();
     let tag = xxh3_64(identity.as_bytes()) & 0xffff;
     let at = if domain.is_empty() { "" } else { "@" };
-    let domain: String = domain.chars().take(60).collect();
+    let domain: String = if is_address(domain) { "…".into() } else { domain.chars().take(60).collect() };
     format!("{first}…{at}{domain} ~{tag:04x}")
+}
+
+/// Whether a host, with a port or without, is an address and no name.
+fn is_address(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.split(']').next());
+    let bare = bare.unwrap_or_else(|| host.rsplit_once(':').map_or(host, |(name, _)| name));
+    [host, bare].iter().any(|text| text.parse::<IpAddr>().is_ok())
 }

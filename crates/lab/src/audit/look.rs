@@ -130,6 +130,9 @@ pub(super) fn streams(found: &mut Found, learned: &mut Learned, client: &[u8], s
         handshake(found, learned, client, server, local);
     } else if looks_like_request(client) {
         requests(found, learned, client, local);
+        if server.starts_with(b"HTTP/") {
+            found.see(Channel::HttpAnswer, "yes", local, learned);
+        }
     } else if let Ok(banner) = Banner::parse(client) {
         found.see(Channel::SshSoftware, banner.software, local, learned);
     } else if let Ok(message) = Message::parse(client) {

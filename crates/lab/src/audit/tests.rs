@@ -101,6 +101,29 @@ fn callers_are_shortened_unless_asked_for() {
 }
 
 #[test]
+fn a_caller_whose_domain_is_an_address_does_not_tell_the_address() {
+    for caller in ["anna@192.168.0.2:5060", "anna@192.168.0.2", "anna@[2001:db8::2]:5060"] {
+        let short = shortened(caller);
+        assert!(short.starts_with("a…@… ~"), "{short}");
+    }
+    assert!(shortened("anna@example.com:5060").starts_with("a…@example.com:5060 ~"));
+}
+
+#[test]
+fn an_answer_in_clear_is_content_even_when_the_request_had_no_path() {
+    let mut packets = says(5000, 80, b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n");
+    let page = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\npiano";
+    packets.push(ip(SITE, ME, 6, &tcp(80, 5000, 100, 18, b"")));
+    packets.push(ip(SITE, ME, 6, &tcp(80, 5000, 101, 24, page)));
+    let found = audit(&packets, false);
+    assert_eq!(found.channels[&Channel::HttpAnswer].times, 1);
+    assert_eq!(found.protocols["http"].contents, 1);
+    assert!(!format!("{found:?}").contains("piano"), "contents are never kept");
+    let unanswered = audit(&says(5000, 80, b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"), false);
+    assert!(!unanswered.channels.contains_key(&Channel::HttpAnswer));
+}
+
+#[test]
 fn a_flow_that_tells_nothing_is_silent_and_a_question_to_the_router_is_local() {
     let question = [
         0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 3, b'w', b'w', b'w', 7, b'e', b'x', b'a', b'm', b'p', b'l', b'e',

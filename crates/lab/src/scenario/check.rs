@@ -30,7 +30,8 @@ pub(crate) fn check(scenario: &Scenario, report: &Report) {
 fn times(scenario: &Scenario, report: &Report) {
     let place = Place::default();
     if scenario.end <= scenario.start {
-        report.add(place, "`end` is not after `start`", "put `end` later");
+        let (end, start) = (format_moment(scenario.end), format_moment(scenario.start));
+        report.add(place, format!("the end, {end}, is not after the start, {start}"), "end it later");
     }
     let days = scenario.end.since(scenario.start).as_secs() / 86_400;
     if days > MAX_DAYS {

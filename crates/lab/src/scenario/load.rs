@@ -12,7 +12,7 @@ use super::check;
 use super::fields::{Fields, MAX_FILE_BYTES, Report, Text, Word};
 use super::model::{ProfileFile, Scenario};
 use super::parse::{self, Draft};
-use super::problem::{Place, ScenarioError};
+use super::problem::{Place, Problem, ScenarioError};
 use crate::nation;
 
 /// Most files of one scenario.
@@ -74,6 +74,9 @@ impl Scenario {
     /// # Errors
     /// All mistakes found, each with file, line and fix.
     pub fn load(path: &Path, overrides: &Overrides) -> Result<Self, ScenarioError> {
+        if !path.exists() {
+            return Err(absent(path));
+        }
         let is_folder = path.is_dir();
         let (folder, file) = match (is_folder, path.file_name()) {
             (false, Some(file)) => {
@@ -146,6 +149,14 @@ impl Scenario {
     }
 }
 
+/// The error for a path at which there is nothing.
+fn absent(path: &Path) -> ScenarioError {
+    let what = "there is no such folder or file".to_owned();
+    let fix = "name a folder that holds `scenario.toml`, or the file itself".to_owned();
+    let file = path.display().to_string();
+    ScenarioError { problems: vec![Problem { file, line: 0, column: 0, what, fix }], left_out: 0 }
+}
+
 fn override_with(scenario: &mut Scenario, overrides: &Overrides, report: &Report) {
     let as_words = |words: &[String]| -> Vec<Word> {
         words.iter().map(|word| Word { text: word.clone(), place: Place::default() }).collect()
@@ -163,6 +174,9 @@ fn override_with(scenario: &mut Scenario, overrides: &Overrides, report: &Report
         for group in &mut scenario.clients {
             (group.per_cell, group.total) = (most.min(group.per_cell.max(1)), 0);
         }
+    }
+    if overrides.clients == Some(0) {
+        report.add(Place::default(), "0 clients would measure nothing", "take one or more");
     }
     if let Some(total) = overrides.clients {
         let cells = u32::try_from(scenario.nation.cells().len()).unwrap_or(u32::MAX).max(1);
@@ -193,6 +207,7 @@ impl Reader<'_> {
             && !name.contains(['\\', ':'])
             && below.split('/').all(|part| !part.starts_with('.') && !part.is_empty());
         if !inside {
+            self.unnamed(name);
             let what = format!("`{name}` is no file of the scenario's folder or of one beside it");
             self.report.add(
                 place,
@@ -219,14 +234,19 @@ impl Reader<'_> {
                 None
             }
             Err(error) => {
-                // the first file has no place that names it
-                if self.report.files().is_empty() {
-                    self.report.begin_file(&format!("{}{name}", self.shown));
-                }
+                self.unnamed(name);
                 self.report.add(place, format!("cannot read `{name}`: {error}"), "check the name");
                 self.report.unread();
                 None
             }
+        }
+    }
+
+    /// The first file has no place that names it; without it nothing is known of the scenario.
+    fn unnamed(&self, name: &str) {
+        if self.report.files().is_empty() {
+            self.report.begin_file(&format!("{}{name}", self.shown));
+            self.report.unread();
         }
     }
 

@@ -114,7 +114,7 @@ fn mistakes_name_line_and_fix() {
         "write a number and a unit (ms, s, m, h, d, w), for example \"90s\" or \"1h30m\"",
     );
     let end = problem(&SMALL.replace("end = 2022-03-08", "end = 2021-03-08"));
-    assert_eq!(end.what, "`end` is not after `start`");
+    assert_eq!(end.what, "the end, 2021-03-08T00:00:00Z, is not after the start, 2022-03-01T00:00:00Z");
     let lacking = problem(&SMALL.replace("profile = \"tspu-2022\"\n", ""));
     assert_eq!(
         lacking.to_string(),
@@ -255,4 +255,32 @@ fn overrides_shorten_a_scenario() {
     let cells = scenario.nation.cells();
     assert_eq!(scenario.clients[0].per_cell(&scenario, &cells).iter().sum::<u32>(), 6);
     assert_eq!(scenario.clients[0].rounds_within(&scenario), 24);
+}
+
+#[test]
+fn a_path_at_which_there_is_nothing_is_named_and_nothing_else_is_complained_of() {
+    for path in ["no/such/scenario", "no/such/scenario/scenario.toml", "nothing"] {
+        let error = Scenario::load(path.as_ref(), &Overrides::default()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "{path}: there is no such folder or file\n  fix: name a folder that holds `scenario.toml`, or the file itself"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_first_file_that_is_no_toml_file_is_named() {
+    let files = Memory::default();
+    let error = Scenario::read("x", "notes", "here/", &files, &Overrides::default()).unwrap_err();
+    assert_eq!(error.problems.len(), 1, "{error}");
+    assert_eq!(error.problems[0].file, "here/notes");
+}
+
+#[test]
+fn no_clients_at_all_is_a_mistake_and_not_a_run_without_measurements() {
+    let overrides = Overrides { clients: Some(0), ..Overrides::default() };
+    let error = Scenario::parse("test", SMALL, &overrides).unwrap_err();
+    assert!(error.to_string().contains("0 clients"), "{error}");
 }
