@@ -137,11 +137,11 @@ fn a_decoy_that_repeats_an_ip_identification_is_punished_on_googles_ranges() {
         let mut bench = Bench::of("tspu-2024", "googlevideo-decoys");
         let mut line = Line::to(to, 443);
         bench.open(&mut line);
-        let mut passes = |id: &u16| {
+        let passes = |id: &u16| {
             line.ip_id = *id;
             bench.up(&mut line, b"x")
         };
-        !ids.iter().all(|id| passes(id))
+        !ids.iter().all(passes)
     };
     assert!(silent("142.250.1.1", &[77, 77]));
     assert!(silent("142.250.1.1", &[77, 78, 0, 77]), "a decoy before, another between");
