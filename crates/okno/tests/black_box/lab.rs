@@ -1,6 +1,8 @@
 //! `okno lab`: captures and scenarios from the command line.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 use okno_wire::tls::preset;
 use serde_json::Value;
@@ -200,6 +202,37 @@ fn a_scenario_gives_the_same_trace_and_truth_on_one_thread_and_on_two() {
     let total = json_lines(&replayed).pop().unwrap();
     assert!(total["summary"]["protocols"]["tls"]["flows"].as_u64() > Some(10), "{total}");
     assert_eq!(total["summary"]["cut_short"], serde_json::json!([]));
+}
+
+#[test]
+fn wireshark_opens_the_trace_and_reads_the_same_names() {
+    if !Command::new("tshark").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: no tshark");
+        return;
+    }
+    let folder = Folder::new("lab-wireshark");
+    folder.write("mine/scenario.toml", guide().as_bytes());
+    folder.okno(&["lab", "run", "mine", "--trace", "trace.pcapng"]).good();
+    let tshark = |args: &[&str]| -> Vec<String> {
+        let mut command = Command::new("tshark");
+        let output = command.args(["-n", "-r", "trace.pcapng"]).args(args).current_dir(folder.path("."));
+        let output = output.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    };
+    let replayed = folder.okno(&["lab", "replay", "trace.pcapng", "--profile", "none", "--json"]).good().out;
+    let mut lines = json_lines(&replayed);
+    let total = lines.pop().unwrap();
+    let frames = tshark(&["-T", "fields", "-e", "frame.number"]);
+    assert_eq!(total["summary"]["packets"].as_u64(), Some(frames.len() as u64));
+    let name = "tls.handshake.extensions_server_name";
+    let theirs: BTreeSet<String> =
+        tshark(&["-Y", &format!("tcp && {name}"), "-T", "fields", "-e", name]).into_iter().collect();
+    let tls = lines.iter().filter(|line| line["recognised"]["protocol"] == "tls");
+    let ours = tls.map(|line| line["recognised"]["name"].as_str().unwrap().to_owned());
+    assert_eq!(ours.filter(|name| !name.is_empty()).collect::<BTreeSet<_>>(), theirs);
+    assert!(!theirs.is_empty());
+    assert!(tshark(&["-Y", "frame.comment", "-T", "fields", "-e", "frame.comment"]).len() > 1);
 }
 
 #[test]
