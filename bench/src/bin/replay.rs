@@ -2,9 +2,10 @@
 //! and flows counted, nothing else.
 //!
 //! `cargo xtask bench replay [--loops N] [--per-flow N] [--profile NAME] [FOLDER]`; without a folder it takes
-//! the shared captures. The corpus is made here: the Ethernet captures merged as if their users were online together,
-//! looped with other addresses a loop, in order of time. Each number comes from a process of its own, so
-//! that its peak memory is its own; prints packets per core-second, memory and a hash of the answer.
+//! the shared captures. The corpus is made here: the Ethernet captures merged as if their users were
+//! online together, looped with other addresses a loop, in order of time. Each number comes from a
+//! process of its own, so that its peak memory is its own; prints packets per core-second, memory and a
+//! hash of the answer.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -60,9 +60,9 @@ pub(crate) struct AtHand<'a> {
     pub rule: &'a str,
 }
 
-/// Whether what begins at `from` for `lasting`, and ends at `until`, is not over at `now`. A clock that jumped
-/// ahead for a packet and came back leaves ends that are further away than they could be: those hold no
-/// more.
+/// Whether what begins at `from` for `lasting`, and ends at `until`, is not over at `now`. A clock that
+/// jumped ahead for a packet and came back leaves ends that are further away than they could be: those
+/// hold no more.
 pub(crate) fn holds(now: Instant, from: Instant, until: Instant, lasting: Duration) -> bool {
     // More than captures are out of order.
     const SLACK: Duration = Duration::from_secs(7200);

@@ -1,8 +1,8 @@
 //! What a run showed, in a page: what acted on whom, what clients got of each target, a timeline, and faults
 //! apart from censorship.
 //!
-//! It is fed row by row while the run goes on, so that it needs no more memory than its own size, and its text
-//! is the same for the same rows.
+//! It is fed row by row while the run goes on, so that it needs no more memory than its own size, and its
+//! text is the same for the same rows.
 
 use core::fmt::{self, Write as _};
 use std::collections::{BTreeMap, BTreeSet};

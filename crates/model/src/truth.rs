@@ -1,7 +1,8 @@
 //! What really happened in a simulated internet, and what its clients saw of it.
 //!
-//! `truth` is what detectors are scored against: acts of filters, changes of policy, and natural faults, which
-//! are no censorship. `outcomes` is what clients of the lab measured. Addresses in both are the lab's own.
+//! `truth` is what detectors are scored against: acts of filters, changes of policy, and natural faults,
+//! which are no censorship. `outcomes` is what clients of the lab measured. Addresses in both are the
+//! lab's own.
 
 use crate::column::table;
 use crate::{Asn, Text, Timestamp};

@@ -147,9 +147,10 @@ fn hop(fields: &Fields<'_, '_>, key: &'static str, least: u64, most: u64, otherw
     u8::try_from(hop).unwrap_or(otherwise)
 }
 
-/// Placement of boxes: TSPU at subscriber hop 1–5 (Xue et al., IMC 2022, https://ensa.fi/papers/tspu-imc22.pdf,
-/// [P] high), default 2; ISP boxes at hops 5–8 (https://censoredplanet.org/throttling, [P] high); second echelon
-/// in the core (https://github.com/DanielLavrushin/tspu-docs, [V] medium).
+/// Placement of boxes: TSPU at subscriber hop 1–5 (Xue et al., IMC 2022,
+/// https://ensa.fi/papers/tspu-imc22.pdf, [P] high), default 2; ISP boxes at hops 5–8
+/// (https://censoredplanet.org/throttling, [P] high); second echelon in the core
+/// (https://github.com/DanielLavrushin/tspu-docs, [V] medium).
 fn network(fields: &Fields<'_, '_>, id: String, old: Option<&Network>) -> Network {
     let is_new = old.is_none();
     let fresh = Network {

@@ -1,4 +1,5 @@
-//! Applications beside the web: STUN, calls over a relay, VPN protocols, SIP, by the lab's services and clients.
+//! Applications beside the web: STUN, calls over a relay, VPN protocols, SIP, by the lab's services and
+//! clients.
 
 use core::net::IpAddr;
 use core::time::Duration;

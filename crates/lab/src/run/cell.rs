@@ -1,8 +1,9 @@
-//! One cell as a world: an access network in a region, its filters, the exchange, the border, and the services
-//! that its clients use.
+//! One cell as a world: an access network in a region, its filters, the exchange, the border, and the
+//! services that its clients use.
 //!
 //! ```text
-//! client ─ r1 ─ r2 ─[tspu]─[upstream]─ nat ─ r3 … ─[legacy]─[core]─ exchange ─[border]─ gateway ─ services abroad
+//! client ─ r1 ─ r2 ─[tspu]─[upstream]─ nat ─ r3 … ─[legacy]─[core]─ exchange ─[border]─ gateway ─
+//! services abroad
 //!               └ resolver                                              └ services at home
 //! ```
 //! Only filters that the scenario ever installs are built, and no more routers than their hops need: each hop

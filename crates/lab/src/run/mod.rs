@@ -1,8 +1,8 @@
 //! Runs a scenario: one world a cell, on one or several threads, the same bytes on any number of them.
 //!
 //! Cells do not talk to each other. Each thread owns some of them and runs them window by window of virtual
-//! time; after each window the rows of all cells are merged by (time, cell, order), handed to the observer and
-//! forgotten, so that weeks need no more memory than one window.
+//! time; after each window the rows of all cells are merged by (time, cell, order), handed to the
+//! observer and forgotten, so that weeks need no more memory than one window.
 
 mod activity;
 mod apps;

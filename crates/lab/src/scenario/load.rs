@@ -1,6 +1,7 @@
 //! Finds a scenario's files and reads them, included ones first.
 //!
-//! Includes stay inside the scenario's folder and those beside it; how many and how deep is bounded, and none is read twice.
+//! Includes stay inside the scenario's folder and those beside it; how many and how deep is bounded, and
+//! none is read twice.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -105,7 +106,8 @@ impl Scenario {
         Self::read(name, "scenario.toml", "", &files, overrides)
     }
 
-    /// Reads a scenario called `name` whose first file is `file`; `shown` goes before names of files in errors.
+    /// Reads a scenario called `name` whose first file is `file`; `shown` goes before names of files in
+    /// errors.
     ///
     /// # Errors
     /// As [`Scenario::load`].

@@ -163,7 +163,8 @@ impl DraftFault {
     }
 }
 
-/// A key with more parts than any scenario needs: dotted keys make a table each, which would nest without bound.
+/// A key with more parts than any scenario needs: dotted keys make a table each, which would nest without
+/// bound.
 pub(crate) fn too_deep(source: &Text<'_>) -> Option<Place> {
     let mut at = 0;
     for line in source.text.split('\n') {
