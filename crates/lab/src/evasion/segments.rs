@@ -74,7 +74,7 @@ impl Segment {
         Self::split(flight, &cuts)
     }
 
-    /// Itself, or in pieces of [`MSS`] bytes when it is larger and not cut by the IP layer.
+    /// Itself, or in pieces of `MSS` bytes when it is larger and not cut by the IP layer.
     pub fn fitting(&self) -> Vec<Self> {
         if self.payload.len() <= MSS || self.fragmenting.is_some() {
             return vec![self.clone()];

@@ -182,7 +182,7 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    /// From a local port to port 443 of [`OUTSIDE`].
+    /// From a local port to port 443 of `OUTSIDE`.
     pub fn new(port: u16) -> Self {
         Self::between(end(INSIDE, port), end(OUTSIDE, 443))
     }
@@ -276,7 +276,7 @@ pub struct Udp {
 }
 
 impl Udp {
-    /// From a local port to port 443 of [`OUTSIDE`].
+    /// From a local port to port 443 of `OUTSIDE`.
     pub fn new(port: u16) -> Self {
         Self { inside: end(INSIDE, port), outside: end(OUTSIDE, 443) }
     }
