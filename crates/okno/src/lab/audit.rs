@@ -112,10 +112,10 @@ fn print(found: &Found, summary: &Summary, captures: u64, out: &mut impl Write) 
     let local: u64 = found.protocols.values().map(|learned| learned.local).sum();
     writeln!(
         out,
-        "\n{} (silent) tell no more than what protocol they are, addresses, sizes and times.",
+        "\nSilent, telling no more than protocol, addresses, sizes and times: {}.",
         count(silent, "flow")
     )?;
-    writeln!(out, "{} stay in the local network: only somebody there sees them.", count(local, "flow"))?;
+    writeln!(out, "In the local network, where only somebody there sees it: {}.", count(local, "flow"))?;
     if summary.unread > 0 {
         let unread = count(summary.unread, "connection");
         writeln!(out, "{unread} were not looked into, because too many were open at once.")?;

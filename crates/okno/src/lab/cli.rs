@@ -11,8 +11,9 @@ use clap::{Args, Subcommand};
   okno lab audit capture.pcapng
   okno lab run scenarios/runet-2022-march
 
-The lab models what has been measured, so that detectors are scored against a known truth and tools are
-rehearsed. It sends nothing: there is no way from it to an interface. Guide: docs/lab.md.")]
+The lab models what has been measured, so that detectors are scored against a known truth and
+tools are rehearsed. It sends nothing: there is no way from it to an interface. Guide:
+docs/lab.md.")]
 pub struct Lab {
     /// What to do.
     #[command(subcommand)]
@@ -43,9 +44,11 @@ pub enum LabAction {
   okno lab run scenarios/runet-2022-march --until 2022-02-27 --trace trace.pcapng --truth truth.jsonl
   okno lab run my-scenario --seed 7 --threads 1 --lake okno-data --json
 
-Time is virtual: weeks take seconds to minutes. The same scenario and seed give the same bytes, on any number of
-threads. The truth says which filter acted on whom, when and why, and which faults were no censorship.
-Exit codes: 0 done, 1 it broke off, 2 unusable arguments or scenario (file, line and fix are named).")]
+Time is virtual: weeks take seconds to minutes. The same scenario and seed give the same bytes, on
+any number of threads. The truth says which filter acted on whom, when and why, and which faults
+were no censorship.
+Exit codes: 0 done, 1 it broke off, 2 unusable arguments or scenario (file, line and fix are
+named).")]
 pub struct Run {
     /// Folder of a scenario, or its file
     #[arg(value_name = "SCENARIO")]
@@ -89,8 +92,8 @@ pub struct Run {
   okno lab fidelity --failed
   okno lab fidelity --json > fidelity.json
 
-Each row is one documented behaviour with its source. Where the record is silent the row says unknown and nothing
-is asserted.
+Each row is one documented behaviour with its source. Where the record is silent the row says
+unknown and nothing is asserted.
 Exit codes: 0 no row failed, 1 a row failed.")]
 pub struct Fidelity {
     /// Print only the rows that failed, with their sources
@@ -107,8 +110,9 @@ pub struct Fidelity {
   okno lab matrix
   okno lab matrix --json > matrix.json
 
-Each cell is a packet sequence run through a profile's box to a modelled server. = marks cells that are as the record
-says, ! those that are not; the others are what the model says where the record is silent.
+Each cell is a packet sequence run through a profile's box to a modelled server. = marks cells
+that are as the record says, ! those that are not; the others are what the model says where the
+record is silent.
 Exit codes: 0 done, 1 a cell could not be computed.")]
 pub struct Matrix {
     /// Print JSON
@@ -123,8 +127,8 @@ pub struct Matrix {
   okno lab explain tspu-2022
   okno lab explain tspu-2026@2026-03-01 --json
 
-Each figure carries the kind of its source, how surely it is known, and the source itself; where sources disagree
-both are shown, and where nobody knows it says so.
+Each figure carries the kind of its source, how surely it is known, and the source itself; where
+sources disagree both are shown, and where nobody knows it says so.
 Exit codes: 0 done, 2 no such profile.")]
 pub struct Explain {
     /// NAME[:VARIANT][@DATE] or a TOML file; none lists the profiles
@@ -142,9 +146,10 @@ pub struct Explain {
   okno lab replay day1.pcap day2.pcap --profile tspu-2026 --list sni.blocked=my-names.txt --lake okno-data
   tcpdump -w - port 443 | okno lab replay - --profile china-gfw --json
 
-Reads pcap and pcapng, plain or packed (gzip, zstd, lz4), folders of them, globs, and - for standard input, as a
-stream. What is recorded has happened: every deed is what the box would have done, and the rest of a flow stays as
-recorded. --json prints one line a flow and one line for the summary.
+Reads pcap and pcapng, plain or packed (gzip, zstd, lz4), folders of them, globs, and - for
+standard input, as a stream. What is recorded has happened: every deed is what the box would have
+done, and the rest of a flow stays as recorded. --json prints one line a flow and one line for the
+summary.
 Exit codes: 0 done, 1 nothing could be read, 2 unusable arguments.")]
 pub struct Replay {
     /// Captures, folders, globs, or - for standard input
@@ -189,8 +194,9 @@ pub struct Replay {
   okno lab audit captures/ --json > audit.json
   okno lab audit capture.pcapng --show-identities
 
-Says what an observer on the path learns without breaking any encryption: names, addresses, fingerprints,
-identities, protocol by protocol. Contents are never kept. What identifies people is shortened unless asked for.
+Says what an observer on the path learns without breaking any encryption: names, addresses,
+fingerprints, identities, protocol by protocol. Contents are never kept. What identifies people is
+shortened unless asked for.
 Exit codes: 0 done, 1 nothing could be read, 2 unusable arguments.")]
 pub struct Audit {
     /// Captures, folders, globs, or - for standard input

@@ -25,6 +25,12 @@ pub fn run(args: &cli::Run) -> Result<ExitCode> {
             Unusable(format!("--until {text}: no moment; write 2022-03-05 or 2022-03-05T12:00:00Z"))
         })?),
     };
+    for path in [&args.trace, &args.truth].into_iter().flatten() {
+        if path.as_os_str() == "-" {
+            let what = "--trace and --truth take a file; standard output has the summary";
+            return Err(Unusable(what.to_owned()).into());
+        }
+    }
     let overrides = Overrides { seed: args.seed, end, clients: args.clients, ..Overrides::default() };
     let scenario = Scenario::load(&args.scenario, &overrides).map_err(|error| Unusable(error.to_string()))?;
     let trace = match (&args.trace, args.trace_cell.is_empty()) {

@@ -36,9 +36,9 @@ pub fn print(total: &Summary, run: &Run, out: &mut impl Write) -> io::Result<()>
         let name = if protocol.is_empty() { "(not recognised)" } else { protocol };
         writeln!(
             out,
-            "  {name:<18} {:>8} flows {:>10} packets {:>10}",
-            tally.flows,
-            tally.packets,
+            "  {name:<18} {:>14} {:>18} {:>10}",
+            count(tally.flows, "flow"),
+            count(tally.packets, "packet"),
             bytes(tally.bytes)
         )?;
     }
