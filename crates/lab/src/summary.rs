@@ -157,13 +157,13 @@ impl Success {
     }
 }
 
-/// Keeps two digits, so that counting values needs little memory.
+/// Rounds to two digits, so that counting values needs little memory.
 fn two_digits(number: u64) -> u64 {
     let mut unit = 1;
     while number / unit >= 100 {
         unit *= 10;
     }
-    number / unit * unit
+    number.saturating_add(unit / 2) / unit * unit
 }
 
 /// Collects a summary.
@@ -251,6 +251,10 @@ impl Summing {
 
     fn act(&mut self, row: &Truth<'_>) {
         self.summary.acts += 1;
+        if row.mechanism.starts_with("blackout") {
+            // who lets nothing pass looks at no name: the resolver's silence fails everything else
+            self.struck.insert((row.cell.to_string(), String::new(), Reach::All));
+        }
         for target in [&row.target, &row.target_name] {
             if !target.is_empty() && self.struck.len() < MAX_ROWS * 20 {
                 let reach = Reach::of_act(&row.mechanism);
@@ -286,7 +290,7 @@ impl Summing {
         let hit = |name: &str, reach| self.struck.contains(&(row.cell.to_string(), name.to_owned(), reach));
         let struck = [Reach::All, Reach::of_activity(&row.activity)]
             .into_iter()
-            .any(|reach| hit(&row.target, reach) || hit(&row.target_name, reach));
+            .any(|reach| hit("", reach) || hit(&row.target, reach) || hit(&row.target_name, reach));
         let target = self.targets.entry(key).or_default();
         if struck { target.after.add(row) } else { target.before.add(row) }
     }
@@ -464,12 +468,35 @@ mod tests {
         let target = &summary.targets[0];
         assert_eq!((target.before.attempts, target.before.succeeded), (2, 2));
         assert_eq!((target.after.attempts, target.after.succeeded), (1, 0));
-        assert_eq!(target.before.goodput_bps_p50, Some(9_800_000));
+        assert_eq!(target.before.goodput_bps_p50, Some(9_900_000));
         assert_eq!(summary.rules[0].triggered, 1);
         let text = summary.to_string();
         assert!(
-            text.contains("twitter.com https: 100.0 % of 2, 9.8 Mbit/s | 0.0 % of 1, connection_reset 1×")
+            text.contains("twitter.com https: 100.0 % of 2, 9.9 Mbit/s | 0.0 % of 1, connection_reset 1×")
         );
+    }
+
+    #[test]
+    fn goodput_is_rounded_and_not_cut() {
+        let claims = [(0, 0), (7, 7), (99, 99), (127_365, 130_000), (124_999, 120_000), (996, 1_000)];
+        for (number, rounded) in claims {
+            assert_eq!(two_digits(number), rounded);
+        }
+        assert!(two_digits(u64::MAX) >= u64::MAX / 100 * 99);
+    }
+
+    #[test]
+    fn a_blackout_strikes_all_that_its_cell_wants_to_reach() {
+        let mut summing = Summing::new(Summary::default());
+        summing.outcome(&outcome("mts/moscow", true, None));
+        let cell = "mts/moscow".into();
+        let (class, kind) = ("act".into(), "triggered".into());
+        summing.truth(&Truth { class, kind, cell, mechanism: "blackout".into(), ..Truth::default() });
+        summing.outcome(&outcome("mts/moscow", false, None));
+        summing.outcome(&outcome("ttk/moscow", true, None));
+        let target = &summing.finish(|_| {}).targets[0];
+        assert_eq!((target.before.attempts, target.before.succeeded), (2, 2));
+        assert_eq!((target.after.attempts, target.after.succeeded), (1, 0));
     }
 
     #[test]
