@@ -7,7 +7,7 @@
 mod address;
 mod parse;
 
-pub use address::{AddressPlan, Prefix};
+pub use address::{AddressPlan, MAX_SUBSCRIBERS, Prefix};
 pub(crate) use parse::{parse_nation, select};
 
 /// The models that come with the lab: id and TOML text.

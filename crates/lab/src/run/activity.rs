@@ -9,9 +9,10 @@ use okno_model::Failure;
 use okno_wire::Instant;
 use okno_wire::dns::{self, MessageView};
 
-use super::servers::{MAX_BODY, Stream, end};
+use super::servers::{MAX_BODY, end};
 use crate::net::Net;
 use crate::scenario::Activity;
+use crate::stream::ByteStream;
 use crate::tls::{TlsStream, net_failure};
 
 /// What is needed to do something.
@@ -170,10 +171,10 @@ async fn fetch(
     let port = job.port.unwrap_or(port);
     let stream = net.connect(end(address, port)).await.map_err(|error| net_failure(error.kind))?;
     let mut stream = if job.activity == Activity::Http {
-        Stream::Plain(stream)
+        ByteStream::Plain(stream)
     } else {
         notes.step.set("tls");
-        Stream::Tls(Box::new(TlsStream::connect(stream, job.client.clone(), &job.name).await?))
+        ByteStream::Tls(Box::new(TlsStream::connect(stream, job.client.clone(), &job.name).await?))
     };
     notes.step.set("http");
     let name = &job.name;
@@ -205,7 +206,7 @@ async fn fetch(
 }
 
 /// Reads head and body; only the whole body of a 200 is a success.
-async fn read_answer(net: &Net, notes: &Notes, stream: &mut Stream, wanted: u64) -> Result<(), Failure> {
+async fn read_answer(net: &Net, notes: &Notes, stream: &mut ByteStream, wanted: u64) -> Result<(), Failure> {
     let mut head = Vec::new();
     let mut chunk = [0; 8_192];
     let mut body = None::<u64>;

@@ -19,7 +19,8 @@ use super::faults::{Circumstances, Manners};
 use super::plan::Plan;
 use crate::net::{Net, TcpStream};
 use crate::scenario::{Protocol, Scenario};
-use crate::tls::{self, Authority, Identity, TlsStream, TlsVersions, UnknownName, net_failure};
+use crate::stream::ByteStream;
+use crate::tls::{self, Authority, Identity, TlsStream, TlsVersions, UnknownName};
 use crate::world::{NodeId, World};
 
 /// Largest head of a request.
@@ -77,35 +78,6 @@ pub(crate) struct House {
 impl House {
     fn manners(&self, at: usize) -> Manners {
         self.circumstances.borrow().manners.get(&at).copied().unwrap_or_default()
-    }
-}
-
-/// Bytes of a TCP or TLS stream.
-pub(crate) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream>),
-}
-
-impl Stream {
-    pub async fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Failure> {
-        match self {
-            Self::Plain(stream) => stream.read(bytes).await.map_err(|error| net_failure(error.kind)),
-            Self::Tls(stream) => stream.read(bytes).await,
-        }
-    }
-
-    pub async fn write_all(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        match self {
-            Self::Plain(stream) => stream.write_all(bytes).await.map_err(|error| net_failure(error.kind)),
-            Self::Tls(stream) => stream.write_all(bytes).await,
-        }
-    }
-
-    pub async fn close(&mut self) {
-        match self {
-            Self::Plain(stream) => stream.shutdown(),
-            Self::Tls(stream) => stream.close().await,
-        }
     }
 }
 
@@ -187,11 +159,11 @@ async fn serve(
     let patience = Duration::from_secs(60);
     let work = async {
         let mut stream = match tls {
-            None => Stream::Plain(stream),
+            None => ByteStream::Plain(stream),
             Some([valid, expired]) => {
                 let config = if manners.expired { expired } else { valid };
                 let Ok(stream) = TlsStream::accept(stream, config).await else { return };
-                Stream::Tls(Box::new(stream))
+                ByteStream::Tls(Box::new(stream))
             }
         };
         let Some(path) = request(&mut stream).await else { return };
@@ -205,7 +177,7 @@ async fn serve(
 }
 
 /// Reads one request with its body; gives its path.
-async fn request(stream: &mut Stream) -> Option<String> {
+async fn request(stream: &mut ByteStream) -> Option<String> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4_096];
     let head = loop {
@@ -238,7 +210,7 @@ fn wanted(path: &str) -> Option<usize> {
     path.strip_prefix("/bytes/").and_then(|number| number.parse().ok()).map(|size: usize| size.min(MAX_BODY))
 }
 
-async fn answer(stream: &mut Stream, manners: Manners, size: usize) -> Result<(), Failure> {
+async fn answer(stream: &mut ByteStream, manners: Manners, size: usize) -> Result<(), Failure> {
     if manners.turns_away {
         let page = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 12\r\nConnection: close\r\n\r\nnot for you\n";
         return stream.write_all(page).await;
@@ -315,7 +287,7 @@ pub(crate) async fn login_page(net: Net) {
     let Ok(mut listener) = net.listen(80) else { return };
     while let Ok(stream) = listener.accept().await {
         net.spawn(|_| async move {
-            let mut stream = Stream::Plain(stream);
+            let mut stream = ByteStream::Plain(stream);
             if request(&mut stream).await.is_some() {
                 let page = b"HTTP/1.1 302 Found\r\nLocation: http://login.example/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
                 let _ = stream.write_all(page).await;

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::fields::{Report, Word, did_you_mean, format_moment};
 use super::model::{ClientGroup, PolicyAction, Scenario, Where};
 use super::problem::Place;
-use crate::nation::{ACCESSES, Cell};
+use crate::nation::{ACCESSES, Cell, MAX_SUBSCRIBERS};
 
 /// Most clients of one scenario.
 pub const MAX_CLIENTS: u64 = 100_000;
@@ -222,6 +222,7 @@ fn share_out(total: u32, weights: &[f64]) -> Vec<u32> {
 fn clients(scenario: &Scenario, report: &Report) {
     let cells = scenario.nation.cells();
     let (mut all, mut rounds): (u64, u64) = (0, 0);
+    let mut in_cell = vec![0_u64; cells.len()];
     for group in &scenario.clients {
         target(&group.target, scenario, report);
         if group.every < LEAST_EVERY {
@@ -241,7 +242,11 @@ fn clients(scenario: &Scenario, report: &Report) {
                 report,
             );
         }
-        let count: u64 = group.per_cell(scenario, &cells).into_iter().map(u64::from).sum();
+        let counts = group.per_cell(scenario, &cells);
+        for (held, count) in in_cell.iter_mut().zip(&counts) {
+            *held = held.saturating_add(u64::from(*count));
+        }
+        let count: u64 = counts.into_iter().map(u64::from).sum();
         let each = (group.targets.len() as u64).saturating_mul(group.does.len() as u64);
         all = all.saturating_add(count);
         rounds = rounds
@@ -253,6 +258,13 @@ fn clients(scenario: &Scenario, report: &Report) {
         if rounds > MAX_ROUNDS {
             let what = format!("{rounds} activities, more than {MAX_ROUNDS}");
             report.add(group.place, what, "take fewer clients, a longer `every`, or `rounds`");
+            return;
+        }
+        let fullest = in_cell.iter().copied().max().unwrap_or(0);
+        if fullest > u64::from(MAX_SUBSCRIBERS) {
+            let what =
+                format!("{fullest} clients in one cell, whose network has {MAX_SUBSCRIBERS} addresses");
+            report.add(group.place, what, "take fewer, or more networks and regions");
             return;
         }
     }

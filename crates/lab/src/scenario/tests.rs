@@ -284,3 +284,11 @@ fn no_clients_at_all_is_a_mistake_and_not_a_run_without_measurements() {
     let error = Scenario::parse("test", SMALL, &overrides).unwrap_err();
     assert!(error.to_string().contains("0 clients"), "{error}");
 }
+
+#[test]
+fn a_cell_has_no_more_clients_than_addresses() {
+    let wide = |count| SMALL.replace("per_cell = 2", &format!("per_cell = {count}"));
+    let enough = read(&wide(4_000)).map_err(|error| error.to_string());
+    assert!(enough.is_ok(), "{enough:?}");
+    assert!(problem(&wide(4_001)).what.starts_with("4001 clients in one cell"));
+}
