@@ -9,7 +9,7 @@ use okno_wire::Instant;
 
 use super::cell::Site;
 use crate::scenario::{Fault, FaultKind};
-use crate::world::{LinkId, LinkSetup, NodeId, Prefix, Side, World};
+use crate::world::{LinkId, LinkSetup, NodeId, Side, World};
 
 /// Where faults act.
 #[derive(Clone, Debug)]
@@ -87,9 +87,8 @@ impl<'s> Faults<'s> {
         self.set_link(world, self.links.uplink, &network);
         let resolver_down = network.iter().any(|fault| fault.kind == FaultKind::ResolverDown);
         world.set_host_up(self.links.resolver, !resolver_down);
-        if network.iter().any(|fault| fault.kind == FaultKind::BrokenIpv6) {
-            world.unroute(self.links.access, Prefix::ALL_V6, true);
-        }
+        let ipv6_broken = network.iter().any(|fault| fault.kind == FaultKind::BrokenIpv6);
+        world.set_router_loses_ipv6(self.links.access, ipv6_broken);
         let mut circumstances = Circumstances {
             portal: network.iter().any(|fault| fault.kind == FaultKind::CaptivePortal),
             ..Circumstances::default()

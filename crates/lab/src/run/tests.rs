@@ -122,3 +122,63 @@ fn without_a_censor_everything_works_but_what_faults_break() {
     }
     assert!(failed.len() > 8 && failed.len() <= 9 + 2 * 4, "{}", failed.len());
 }
+
+const BOTH_FAMILIES: &str = r#"title = "IPv6"
+benign = true
+start = 2026-01-01T00:00:00Z
+end = 2026-01-01T12:00:00Z
+
+[topology]
+model = "russia"
+networks = ["rostelecom"]
+regions = ["moscow"]
+
+[[network]]
+id = "rostelecom"
+ipv6 = 1.0
+
+[[service]]
+id = "a.example"
+hosting = "cloudflare"
+ipv6 = true
+
+[[fault]]
+at = 2026-01-01T04:00:00Z
+lasts = "2h"
+kind = "broken-ipv6"
+
+[[client]]
+id = "six"
+per_cell = 1
+targets = ["a.example"]
+does = ["https"]
+every = "1h"
+ipv6 = true
+
+[[client]]
+id = "four"
+per_cell = 1
+targets = ["a.example"]
+does = ["https"]
+every = "1h"
+"#;
+
+#[test]
+fn broken_ipv6_fails_ipv6_alone_and_ends() {
+    let scenario = Scenario::parse("six", BOTH_FAMILIES, &Overrides::default());
+    let scenario = scenario.unwrap_or_else(|error| panic!("{error}"));
+    let mut keeper = Keeper::default();
+    run(&scenario, &RunOptions::default(), &mut keeper).unwrap_or_else(|error| panic!("{error}"));
+    let mut hours = Vec::new();
+    for line in keeper.outcomes.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| row[key].as_str().unwrap().to_owned();
+        let six = text("target_address").contains(':');
+        assert_eq!(six, text("client").starts_with("six"), "{line}");
+        let hour: u32 = text("at_utc")[11..13].parse().unwrap();
+        assert_eq!(row["ok"] == true, !(six && (4..6).contains(&hour)), "{line}");
+        hours.push((six, hour));
+    }
+    hours.sort_unstable();
+    assert_eq!(hours.len(), 24, "{hours:?}");
+}

@@ -186,7 +186,8 @@ impl World {
 
     /// A router; its addresses are the sources of its ICMP messages. A `silent` one sends no errors.
     pub fn router(&mut self, name: &str, addresses: &[IpAddr], silent: bool) -> NodeId {
-        let router = Router { addresses: addresses.to_vec(), table: Table::default(), silent };
+        let router =
+            Router { addresses: addresses.to_vec(), table: Table::default(), silent, loses_ipv6: false };
         self.add(name, |_| Kind::Router(router))
     }
 
@@ -222,6 +223,11 @@ impl World {
     pub fn unroute(&mut self, router: NodeId, prefix: Prefix, silently: bool) {
         let hop = if silently { Hop::Blackhole } else { Hop::Prohibit };
         self.core.borrow_mut().router(router).table.insert(prefix, hop);
+    }
+
+    /// Has a router swallow all IPv6, or no longer: routes to single addresses would outlive a route to all.
+    pub fn set_router_loses_ipv6(&mut self, router: NodeId, loses: bool) {
+        self.core.borrow_mut().router(router).loses_ipv6 = loses;
     }
 
     /// Forgets a route.

@@ -115,11 +115,16 @@ pub(crate) struct Router {
     pub table: Table,
     /// sends no ICMP errors, as many do
     pub silent: bool,
+    /// swallows all IPv6
+    pub loses_ipv6: bool,
 }
 
 impl Router {
     pub fn arrive(&mut self, node: NodeId, wires: &mut Wires, mut packet: Packet) {
         let Some((source, destination)) = ip::addresses(&packet.bytes) else { return };
+        if self.loses_ipv6 && source.is_ipv6() {
+            return;
+        }
         if self.addresses.contains(&destination) {
             return self.serve(node, wires, destination, &packet);
         }
