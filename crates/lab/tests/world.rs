@@ -621,3 +621,23 @@ fn taps_stream_into_one_trace_and_extension_headers_reach_the_stack() {
     assert_eq!(read.len(), 4);
     assert!(read.is_sorted_by_key(|(at, _)| *at));
 }
+
+#[test]
+fn ipv6_passes_a_nat_and_the_routers_behind_it_both_ways_untranslated() {
+    let mut world = World::new(Setup { seed: 1, ..Setup::default() });
+    let r0 = world.router("r0", &[ip("100.64.0.1"), ip("2001:db8:9::1")], false);
+    let inside = world.router("inside", &[ip("100.64.0.3"), ip("2001:db8:9::2")], false);
+    world.link(r0, inside, LinkSetup::millis(1));
+    let nat = world.nat("nat", NatSetup::carrier(vec!["192.0.2.7".parse().unwrap()]));
+    world.link(inside, nat, LinkSetup::millis(1));
+    let r1 = world.router("r1", &[ip("203.0.113.1"), ip("2001:db8:9::3")], false);
+    world.link(nat, r1, LinkSetup::millis(1));
+    let server = world.host("server", &[ip(SERVER), ip(SERVER6)]);
+    world.link(r1, server, LinkSetup::millis(1));
+    let client = world.host("client", &[ip(CLIENT), ip("2001:db8:1::2")]);
+    world.link(client, r0, LinkSetup::millis(5));
+    world.fill_routes();
+    let mut line = Line { world, client, server };
+    let got = download(&mut line, 5_000, end(SERVER6, 80));
+    assert_eq!(got.map(|got| got.map(|bytes| bytes.len())), Some(Ok(5_000)));
+}
