@@ -31,7 +31,7 @@ mod server;
 mod tests;
 
 pub use emit::{ClientHelloRepr, extension, record, records_of, split_records};
-pub use fingerprint::{Ja4Transport, ja3, ja3_text, ja4, ja4_raw};
+pub use fingerprint::{Ja4Transport, ja3, ja3_text, ja4, ja4_head, ja4_raw};
 pub use hello::{ClientHello, Ech, Extension, Extensions, Numbers, is_grease, normalise_name};
 pub use record::{
     FirstFlight, HelloFlight, MAX_HELLO, Message, Messages, Record, Records, first_flight, handshake_bytes,

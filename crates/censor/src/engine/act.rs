@@ -39,8 +39,8 @@ fn interest_of(event: &Event<'_>, flow: &Flow) -> Interest {
     }
 }
 
-/// What the flow itself remembers of an event.
-fn learn(flow: &mut Flow, event: &Event<'_>) {
+/// What the flow itself remembers of an event; what only its summary tells, only when there will be one.
+fn learn(flow: &mut Flow, event: &Event<'_>, summarise: bool) {
     let name = match event {
         Event::ClientHello(hello) => hello.name,
         Event::QuicInitial(initial) => initial.hello.map_or("", |hello| hello.name),
@@ -48,9 +48,11 @@ fn learn(flow: &mut Flow, event: &Event<'_>) {
         Event::DnsQuery(query) => query.name,
         Event::Recognised(recognition) => {
             flow.protocol = Some(recognition.protocol);
-            let known = flow.known.get_or_insert_default();
-            kept(&recognition.version).clone_into(&mut known.version);
-            kept(&recognition.fingerprint).clone_into(&mut known.fingerprint);
+            if summarise {
+                let known = flow.known.get_or_insert_default();
+                kept(&recognition.version).clone_into(&mut known.version);
+                kept(&recognition.fingerprint).clone_into(&mut known.fingerprint);
+            }
             recognition.name.as_str()
         }
         _ => "",
@@ -149,7 +151,7 @@ impl Engine {
         event: &Event<'_>,
     ) {
         let Some(flow) = self.table.at_mut(at) else { return };
-        learn(flow, event);
+        learn(flow, event, self.summarise);
         let kinds = interest_of(event, flow);
         if flow.exempt || !self.wanted.any(kinds) {
             return;

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use okno_model::Mechanism;
-use okno_wire::tls::{ClientHello, Ja4Transport, ja4};
+use okno_wire::tls::{ClientHello, Ja4Transport, ja4, ja4_head};
 use okno_wire::{Instant, Protocol};
 
 use super::maker::{Draw, FingerprintSet, NameSet, NetworkSet, PortSet, Ruling, service_port};
@@ -126,6 +126,9 @@ impl Connections {
             return Some(String::new());
         }
         let parsed = ClientHello::parse(hello.message).ok()?;
+        if !self.fingerprints.may_have(&ja4_head(&parsed, Ja4Transport::Tcp)) {
+            return None;
+        }
         let fingerprint = ja4(&parsed, Ja4Transport::Tcp);
         self.fingerprints.has(&fingerprint).then_some(fingerprint)
     }

@@ -348,6 +348,18 @@ impl FingerprintSet {
         }
     }
 
+    /// Whether a listed JA4 begins so: with the head alone, hashing is spared for most hellos.
+    pub(super) fn may_have(&self, head: &str) -> bool {
+        match self.0.as_deref() {
+            None => true,
+            Some(List::Fingerprints(prints)) => {
+                let at = prints.partition_point(|print| print.as_ref() < head);
+                prints.get(at).is_some_and(|print| print.starts_with(head))
+            }
+            Some(_) => false,
+        }
+    }
+
     /// Whether the middle part of a listed JA4, the cipher suites, is this.
     pub(super) fn has_middle(&self, ciphers: &str) -> bool {
         match self.0.as_deref() {

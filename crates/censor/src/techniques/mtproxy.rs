@@ -4,7 +4,7 @@
 //! https://github.com/telegramdesktop/tdesktop/pull/30513, issues 30733 and 30734; mtg #547 for the silence.
 
 use okno_model::Mechanism;
-use okno_wire::tls::{ClientHello, Ja4Transport, ja4};
+use okno_wire::tls::{ClientHello, Ja4Transport, ja4, ja4_head};
 use okno_wire::{Protocol, tls};
 
 use super::maker::{Draw, FingerprintSet, Maker, NetworkSet, Ruling};
@@ -107,6 +107,9 @@ impl FakeTls {
             {
                 return None;
             }
+        }
+        if !self.fingerprints.may_have(&ja4_head(hello, Ja4Transport::Tcp)) {
+            return None;
         }
         let fingerprint = ja4(hello, Ja4Transport::Tcp);
         if !self.fingerprints.has(&fingerprint) {

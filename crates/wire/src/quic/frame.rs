@@ -11,6 +11,13 @@ pub fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     Some((tail.iter().fold(u64::from(first & 0x3f), |sum, byte| sum << 8 | u64::from(*byte)), len))
 }
 
+/// How many zeros `bytes` begins with: most Initials are padded with hundreds.
+fn zeros(bytes: &[u8]) -> usize {
+    let (some, _) = bytes.as_chunks::<32>();
+    let whole = some.iter().take_while(|some| **some == [0; 32]).count() * 32;
+    whole + bytes[whole..].iter().take_while(|byte| **byte == 0).count()
+}
+
 /// One frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
@@ -90,7 +97,7 @@ impl<'a> Frames<'a> {
         match self.number("frame type")? {
             0 => {
                 let rest = &self.payload[start..];
-                let run = rest.iter().position(|byte| *byte != 0).unwrap_or(rest.len()).max(1);
+                let run = zeros(rest).max(1);
                 self.at = start + run;
                 Ok(Frame::Padding(run))
             }

@@ -47,24 +47,66 @@ pub fn ja3(hello: &ClientHello<'_>) -> String {
 
 /// The JA4: `t13d1516h2_8daaf6152771_02713d6af862`.
 pub fn ja4(hello: &ClientHello<'_>, transport: Ja4Transport) -> String {
-    let (mut head, ciphers, rest) = parts(hello, transport);
-    for text in [ciphers, rest] {
-        head.push('_');
-        head.push_str(&short_hash(&text));
+    let parts = Parts::of(hello, transport);
+    let mut out = parts.head;
+    for text in [parts.ciphers, parts.rest] {
+        out.push('_');
+        push_short_hash(&mut out, &text);
     }
-    head
+    out
+}
+
+/// The first part of the JA4, `t13d1516h2`: what it takes no hashing to know.
+pub fn ja4_head(hello: &ClientHello<'_>, transport: Ja4Transport) -> String {
+    head(hello, transport, &numbers(hello.ciphers()), &kinds(hello))
 }
 
 /// The JA4 before hashing (`ja4_r`), sorted.
 pub fn ja4_raw(hello: &ClientHello<'_>, transport: Ja4Transport) -> String {
-    let (head, ciphers, rest) = parts(hello, transport);
+    let Parts { head, ciphers, rest } = Parts::of(hello, transport);
     format!("{head}_{ciphers}_{rest}")
 }
 
-fn parts(hello: &ClientHello<'_>, transport: Ja4Transport) -> (String, String, String) {
-    let mut ciphers: Vec<u16> = hello.ciphers().filter(|number| !is_grease(*number)).collect();
-    let mut sorted: Vec<u16> =
-        hello.extensions().map(|extension| extension.kind).filter(|kind| !is_grease(*kind)).collect();
+/// The JA4's parts before hashing.
+struct Parts {
+    head: String,
+    ciphers: String,
+    rest: String,
+}
+
+impl Parts {
+    fn of(hello: &ClientHello<'_>, transport: Ja4Transport) -> Self {
+        let (mut ciphers, mut sorted) = (numbers(hello.ciphers()), kinds(hello));
+        let head = head(hello, transport, &ciphers, &sorted);
+        ciphers.sort_unstable();
+        // The name and the protocol differ with the place visited, not with the client.
+        sorted.retain(|kind| ![ext::SERVER_NAME, ext::ALPN].contains(kind));
+        sorted.sort_unstable();
+        let algorithms = numbers(hello.signature_algorithms());
+        let mut rest = String::with_capacity((sorted.len() + algorithms.len()) * 5 + 1);
+        push_list(&mut rest, &sorted);
+        if !algorithms.is_empty() {
+            rest.push('_');
+            push_list(&mut rest, &algorithms);
+        }
+        let mut list = String::with_capacity(ciphers.len() * 5);
+        push_list(&mut list, &ciphers);
+        Self { head, ciphers: list, rest }
+    }
+}
+
+/// Numbers without GREASE. Most hellos have fewer than fit at first, so that the list does not grow.
+fn numbers(all: impl Iterator<Item = u16>) -> Vec<u16> {
+    let mut kept = Vec::with_capacity(32);
+    kept.extend(all.filter(|number| !is_grease(*number)));
+    kept
+}
+
+fn kinds(hello: &ClientHello<'_>) -> Vec<u16> {
+    numbers(hello.extensions().map(|extension| extension.kind))
+}
+
+fn head(hello: &ClientHello<'_>, transport: Ja4Transport, ciphers: &[u16], kinds: &[u16]) -> String {
     let letter = match transport {
         Ja4Transport::Tcp => 't',
         Ja4Transport::Quic => 'q',
@@ -73,24 +115,14 @@ fn parts(hello: &ClientHello<'_>, transport: Ja4Transport) -> (String, String, S
     let mut head = String::with_capacity(40);
     head.push(letter);
     head.push_str(version(hello.highest_version()));
-    head.push(if sorted.contains(&ext::SERVER_NAME) { 'd' } else { 'i' });
-    for count in [ciphers.len(), sorted.len()] {
+    head.push(if kinds.contains(&ext::SERVER_NAME) { 'd' } else { 'i' });
+    for count in [ciphers.len(), kinds.len()] {
         let count = count.min(99);
         head.push(char::from(b'0' + (count / 10) as u8));
         head.push(char::from(b'0' + (count % 10) as u8));
     }
-    head.push_str(&alpn(hello.alpn().next().unwrap_or_default()));
-    ciphers.sort_unstable();
-    // The name and the protocol differ with the place visited, not with the client.
-    sorted.retain(|kind| ![ext::SERVER_NAME, ext::ALPN].contains(kind));
-    sorted.sort_unstable();
-    let mut rest = list(&sorted);
-    let algorithms: Vec<u16> = hello.signature_algorithms().filter(|number| !is_grease(*number)).collect();
-    if !algorithms.is_empty() {
-        rest.push('_');
-        rest.push_str(&list(&algorithms));
-    }
-    (head, list(&ciphers), rest)
+    push_alpn(&mut head, hello.alpn().next().unwrap_or_default());
+    head
 }
 
 fn version(version: u16) -> &'static str {
@@ -110,12 +142,12 @@ fn version(version: u16) -> &'static str {
 
 /// First and last character of the first ALPN value; of its hexadecimal form when either is not
 /// alphanumeric.
-fn alpn(value: &[u8]) -> String {
-    let (Some(first), Some(last)) = (value.first(), value.last()) else { return "00".to_owned() };
-    if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
-        return [char::from(*first), char::from(*last)].iter().collect();
-    }
-    format!("{:x}{:x}", first >> 4, last & 0xf)
+fn push_alpn(out: &mut String, value: &[u8]) {
+    let (Some(first), Some(last)) = (value.first(), value.last()) else { return out.push_str("00") };
+    let plain = first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric();
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    out.push(if plain { char::from(*first) } else { digit(first >> 4) });
+    out.push(if plain { char::from(*last) } else { digit(last & 0xf) });
 }
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -125,21 +157,28 @@ fn push_hex(out: &mut String, byte: u8) {
     out.push(char::from(DIGITS[usize::from(byte & 0xf)]));
 }
 
-fn list(numbers: &[u16]) -> String {
-    let digit = |number: u16, shift: u32| DIGITS[usize::from(number >> shift & 0xf)];
-    let mut out = Vec::with_capacity(numbers.len() * 5 + 1);
-    for number in numbers.iter().copied() {
-        out.extend([digit(number, 12), digit(number, 8), digit(number, 4), digit(number, 0), b',']);
+/// Numbers of four hexadecimal digits, with commas between them.
+fn push_list(out: &mut String, numbers: &[u16]) {
+    const SOME: usize = 32;
+    for (index, some) in numbers.chunks(SOME).enumerate() {
+        let mut text = [b','; SOME * 5];
+        for (number, digits) in some.iter().zip(text.chunks_exact_mut(5)) {
+            for (digit, shift) in digits.iter_mut().zip([12, 8, 4, 0]) {
+                *digit = DIGITS[usize::from(number >> shift & 0xf)];
+            }
+        }
+        if index > 0 {
+            out.push(',');
+        }
+        out.push_str(core::str::from_utf8(&text[..some.len() * 5 - 1]).expect("digits and commas"));
     }
-    out.pop();
-    String::from_utf8(out).unwrap_or_default()
 }
 
-fn short_hash(text: &str) -> String {
+fn push_short_hash(out: &mut String, text: &str) {
     if text.is_empty() {
-        return "000000000000".to_owned();
+        return out.push_str("000000000000");
     }
-    hex(&Sha256::digest(text.as_bytes())[..6])
+    Sha256::digest(text.as_bytes())[..6].iter().for_each(|byte| push_hex(out, *byte));
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -175,4 +175,5 @@ fn the_example_of_the_specification_has_its_fingerprint() {
          0403,0804,0401,0503,0805,0501,0806,0601"
     );
     assert_eq!(ja4(&view, Ja4Transport::Tcp), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+    assert_eq!(ja4_head(&view, Ja4Transport::Tcp), "t13d1516h2");
 }
