@@ -3,7 +3,8 @@
 //!
 //! `cargo xtask bench replay [--loops N] [--per-flow N] [--profile NAME] [FOLDER]`; without a folder it takes
 //! the shared captures. The corpus is made here: the Ethernet captures merged as if their users were
-//! online together, looped with other addresses a loop, in order of time. Each number comes from a
+//! online together, looped with other addresses a loop, in order of time; then once more with each flow cut
+//! to its first 12 packets, because the beginning of a flow is what costs. Each number comes from a
 //! process of its own, so that its peak memory is its own; prints packets per core-second, memory and a
 //! hash of the answer.
 
@@ -22,6 +23,8 @@ use xxhash_rust::xxh3::{Xxh3, Xxh3Builder, xxh3_64};
 
 /// Packets that the corpus has at least, when `--loops` does not say otherwise.
 const PACKETS: usize = 4_000_000;
+/// Packets that each flow of the second corpus has at most.
+const SHORT: usize = 12;
 /// Nanoseconds between the beginnings of two captures of a loop, and of two loops.
 const STAGGER: u64 = 200_000_000;
 const LOOP: u64 = 60_000_000_000;
@@ -277,11 +280,7 @@ fn main() {
         println!("skipped: no shared data");
         return;
     }
-    let corpus = std::env::temp_dir().join(format!("okno-bench-replay-{}.pcap", std::process::id()));
-    let (packets, bytes) = build(&folder, loops, per_flow, &corpus);
-    println!("corpus: {packets} packets, {} MB, profile {profile}", bytes / 1_000_000);
-    let this = std::env::current_exe().expect("this program has a path");
-    for (what, part) in [
+    let all: &[(&str, usize)] = &[
         ("reading", 1),
         ("floor", 1),
         ("none", 1),
@@ -289,13 +288,36 @@ fn main() {
         ("replay", 2),
         ("replay", 1),
         ("replay", 1),
-    ] {
+    ];
+    let keep = args.iter().any(|arg| arg == "--keep");
+    compare(&folder, loops, per_flow, &profile, all, keep);
+    if per_flow > SHORT {
+        compare(&folder, loops, SHORT, &profile, &[("floor", 1), ("replay", 1), ("replay", 1)], keep);
+    }
+}
+
+/// Makes a corpus and measures each of `what` on the given part of it.
+fn compare(
+    folder: &Path,
+    loops: Option<usize>,
+    per_flow: usize,
+    profile: &str,
+    what: &[(&str, usize)],
+    keep: bool,
+) {
+    let name = format!("okno-bench-replay-{}-{per_flow}.pcap", std::process::id());
+    let corpus = std::env::temp_dir().join(name);
+    let (packets, bytes) = build(folder, loops, per_flow, &corpus);
+    let cut = if per_flow < usize::MAX { format!(", at most {per_flow} a flow") } else { String::new() };
+    println!("corpus: {packets} packets{cut}, {} MB, profile {profile}", bytes / 1_000_000);
+    let this = std::env::current_exe().expect("this program has a path");
+    for (what, part) in what {
         let packets = (packets / part).to_string();
-        let words = [what, &corpus.to_string_lossy(), &packets, &profile].map(str::to_owned);
+        let words = [what, &*corpus.to_string_lossy(), &packets, profile].map(str::to_owned);
         let status = Command::new(&this).arg("--measure").args(words).status().expect("it starts");
         assert!(status.success(), "the measurement failed");
     }
-    if !args.iter().any(|arg| arg == "--keep") {
+    if !keep {
         std::fs::remove_file(&corpus).expect("the corpus can go");
     }
 }
