@@ -186,7 +186,7 @@ impl Net {
             }
         };
         let mut core = self.core.borrow_mut();
-        core.spawned.push((Box::pin(task), seed));
+        core.spawned.push((self.node, Box::pin(task), seed));
         Handle { slot }
     }
 

@@ -641,3 +641,81 @@ fn ipv6_passes_a_nat_and_the_routers_behind_it_both_ways_untranslated() {
     let got = download(&mut line, 5_000, end(SERVER6, 80));
     assert_eq!(got.map(|got| got.map(|bytes| bytes.len())), Some(Ok(5_000)));
 }
+
+/// Passes what carries no payload until `frozen`, then drops all of TCP, both ways, for ever.
+struct Freezer {
+    frozen: bool,
+}
+
+impl Middlebox for Freezer {
+    fn on_packet(
+        &mut self,
+        _: Instant,
+        _: Direction,
+        packet: &PacketView<'_>,
+        _: &mut Context<'_>,
+    ) -> Verdict {
+        let Some(tcp) = packet.tcp() else { return Verdict::Pass };
+        self.frozen |= !tcp.payload().is_empty();
+        if self.frozen { Verdict::Drop } else { Verdict::Pass }
+    }
+
+    fn on_timer(&mut self, _: Instant, _: &mut Context<'_>) {}
+
+    fn next_timer(&self) -> Option<Instant> {
+        None
+    }
+}
+
+#[test]
+fn connections_that_are_frozen_for_ever_cost_few_events_and_end() {
+    let freezer = Freezer { frozen: false };
+    let mut line = line(1, LinkSetup::millis(20), |world| Some(world.middlebox("box", Box::new(freezer))));
+    line.world.spawn(line.server, |net| async move {
+        let mut listener = net.listen(443).unwrap();
+        while let Ok(mut stream) = listener.accept().await {
+            net.spawn(move |net| async move {
+                net.sleep(Duration::from_secs(1)).await;
+                let _ = stream.write_all(&[1; 30_000]).await;
+                let mut chunk = [0; 64];
+                let _ = stream.read(&mut chunk).await;
+            });
+        }
+    });
+    let mut handles = Vec::new();
+    for _ in 0..6 {
+        handles.push(line.world.spawn(line.client, |net| async move {
+            let began = net.now();
+            let mut stream = net.connect(end(SERVER, 443)).await.unwrap();
+            net.sleep(Duration::from_secs(1)).await;
+            let _ = stream.write_all(&[2; 20_000]).await;
+            let mut chunk = [0; 64];
+            let failure = stream.read(&mut chunk).await.map_err(|error| error.kind);
+            (failure, net.now().since(began).as_secs())
+        }));
+    }
+    line.world.run_for(Duration::from_secs(3_600));
+    for handle in handles {
+        let (failure, seconds) = handle.take().unwrap();
+        assert_eq!(failure, Err(NetErrorKind::TimedOut));
+        assert!((120..300).contains(&seconds), "{seconds}");
+    }
+    let count = line.world.count();
+    assert!(count.events < 5_000 && count.polls < 500, "{count:?}");
+}
+
+#[test]
+fn a_program_that_goes_in_circles_stops_the_world_with_its_hosts_name() {
+    let mut line = line(1, LinkSetup::millis(20), |_| None);
+    let _ = line.world.spawn(line.server, |_| {
+        core::future::poll_fn(|context: &mut core::task::Context<'_>| {
+            context.waker().wake_by_ref();
+            core::task::Poll::<()>::Pending
+        })
+    });
+    let begin = line.world.now();
+    line.world.run_for(Duration::from_secs(1));
+    let why = line.world.stalled().unwrap();
+    assert!(why.starts_with("server goes in circles"), "{why}");
+    assert_eq!(line.world.now(), begin);
+}

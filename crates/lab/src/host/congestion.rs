@@ -51,8 +51,13 @@ pub(crate) struct Congestion {
     extra: u32,
     /// the socket was told to repeat its first segment
     repairing: bool,
-    /// since when nothing was acknowledged
+    /// since when nothing was acknowledged, or when the socket's own timer began anew
     progress: Instant,
+    /// when this timer fired last
+    tried: Instant,
+    /// since when something waits for an acknowledgment; when a segment of the peer came last
+    waits: Instant,
+    heard: Instant,
     backoff: u32,
     timed: Option<(u32, Instant)>,
     smooth: Option<(Duration, Duration)>,
@@ -80,6 +85,9 @@ impl Congestion {
             extra: 0,
             repairing: false,
             progress: Instant::ZERO,
+            tried: Instant::ZERO,
+            waits: Instant::ZERO,
+            heard: Instant::ZERO,
             backoff: 0,
             timed: None,
             smooth: None,
@@ -107,6 +115,7 @@ impl Congestion {
 
     /// A segment from the peer, before the socket sees it. True when a repair is due after that.
     pub fn incoming(&mut self, now: Instant, tcp: TcpView<'_>) -> bool {
+        self.heard = now;
         if tcp.sequence_len() > 0 {
             self.owes_ack = true;
         }
@@ -147,7 +156,7 @@ impl Congestion {
         if after(ack, self.next) {
             self.next = ack;
         }
-        (self.progress, self.backoff, self.duplicates) = (now, 0, 0);
+        (self.progress, self.waits, self.backoff, self.duplicates) = (now, now, 0, 0);
         if let Some((end, sent)) = self.timed
             && !after(end, ack)
         {
@@ -203,8 +212,17 @@ impl Congestion {
     }
 
     /// When something has to be done if nothing is acknowledged until then.
+    ///
+    /// `progress` alone will not do: beyond [`MAX_RTO`] after it, it names a moment that has passed for ever.
     pub fn due(&self) -> Option<Instant> {
-        (self.started && self.flight() > 0).then(|| self.progress + self.rto())
+        let rto = self.rto();
+        (self.started && self.flight() > 0).then(|| (self.progress + rto).max(self.tried + rto / 2))
+    }
+
+    /// Whether the peer has been silent for so long while something waits for its acknowledgment. The socket
+    /// cannot tell: to it the duplicates of a repair are segments of the peer.
+    pub fn gives_up(&self, now: Instant, patience: Duration) -> bool {
+        self.started && self.flight() > 0 && now.since(self.waits.max(self.heard)) >= patience
     }
 
     /// Lets the timer fire. True when a repair is due.
@@ -221,7 +239,8 @@ impl Congestion {
         self.window = self.mss;
         self.phase = Phase::Timeout(self.top);
         self.timed = None;
-        self.backoff += 1;
+        self.tried = now;
+        self.backoff = self.backoff.saturating_add(1);
         true
     }
 
@@ -253,13 +272,13 @@ impl Congestion {
         let (seq, end) = (tcp.seq(), tcp.seq().wrapping_add(len));
         if tcp.has(flag::SYN) {
             (self.una, self.next, self.top) = (seq, end, end);
-            (self.started, self.progress) = (true, now);
+            (self.started, self.progress, self.waits) = (true, now, now);
             self.timed = self.timed.is_none().then_some((end, now));
             return;
         }
         self.extra = self.extra.saturating_sub(1);
         if self.flight() == 0 {
-            self.progress = now;
+            (self.progress, self.waits) = (now, now);
         }
         if after(end, self.top) {
             if seq == self.top && self.timed.is_none() && self.phase == Phase::Open {

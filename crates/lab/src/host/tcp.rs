@@ -421,11 +421,15 @@ impl Host {
 
     /// Lets a connection go on: with a packet, after a program's deed, by its timer.
     pub fn tcp_drive(&mut self, node: NodeId, wires: &mut Wires, index: u32, incoming: Option<&[u8]>) {
-        let (now, up, mtu) = (wires.now, self.up, self.setup.mtu);
+        let (now, up, mtu, patience) = (wires.now, self.up, self.setup.mtu, self.setup.tcp_timeout);
         let path_mtu = self.tcp.at(index).map(|c| c.ends.1.ip).map_or(mtu, |remote| self.mtu_to(remote));
         let Some(connection) = self.tcp.at(index) else { return };
         let before = connection.state();
         let mut out = Vec::new();
+        // A SYN's patience is the socket's own, which no repair disturbs.
+        if incoming.is_none() && before != State::SynSent && connection.congestion.gives_up(now, patience) {
+            connection.socket().abort();
+        }
         connection.poll(now, path_mtu, incoming, &mut out);
         let after = connection.state();
         if after == State::Closed && before != State::Closed {

@@ -51,7 +51,7 @@ impl<'s> Engines<'s> {
     }
 
     fn profile(&self, words: &str) -> Result<&Profile, Fatal> {
-        self.profiles.get(words).ok_or(Fatal::Internal("a profile that was not read"))
+        self.profiles.get(words).ok_or_else(|| Fatal::Internal(String::from("a profile that was not read")))
     }
 
     /// What a machine with these words would be at a moment.
@@ -139,13 +139,9 @@ pub fn check(scenario: &Scenario) -> Result<(), Box<Problem>> {
     let plan = Plan::new(scenario);
     let as_problem = |fatal: Fatal| match fatal {
         Fatal::Profile(problem) => problem,
-        Fatal::Internal(what) => Box::new(Problem {
-            file: String::new(),
-            line: 0,
-            column: 0,
-            what: what.to_owned(),
-            fix: String::new(),
-        }),
+        Fatal::Internal(what) => {
+            Box::new(Problem { file: String::new(), line: 0, column: 0, what, fix: String::new() })
+        }
     };
     let engines = Engines::new(scenario, &plan).map_err(as_problem)?;
     for words in engines.profiles.keys() {

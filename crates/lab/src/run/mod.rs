@@ -141,14 +141,14 @@ pub enum RunError {
 #[derive(Clone, Debug)]
 pub(crate) enum Fatal {
     Profile(Box<Problem>),
-    Internal(&'static str),
+    Internal(String),
 }
 
 impl From<Fatal> for RunError {
     fn from(fatal: Fatal) -> Self {
         match fatal {
             Fatal::Profile(problem) => Self::Profile(problem),
-            Fatal::Internal(what) => Self::Internal(what.to_owned()),
+            Fatal::Internal(what) => Self::Internal(what),
         }
     }
 }

@@ -74,7 +74,8 @@ pub(crate) struct Running<'s> {
 impl<'s> Running<'s> {
     pub fn new(shared: Shared<'s>, cell: Cell, counts: &[u32], trace: &Trace) -> Result<Self, Fatal> {
         let Shared { scenario, plan, engines, certificates } = shared;
-        let site = Site::new(scenario, cell).ok_or(Fatal::Internal("a cell of no network"))?;
+        let site =
+            Site::new(scenario, cell).ok_or_else(|| Fatal::Internal(String::from("a cell of no network")))?;
         let used = clients::used_services(site, plan, counts);
         let (mut world, layout) = cell::build(site, plan, &used);
         let faults = cell::faults(site, plan, &world, &layout);
@@ -122,6 +123,9 @@ impl<'s> Running<'s> {
             self.change(at)?;
         }
         self.world.run_until(end);
+        if let Some(why) = self.world.stalled() {
+            return Err(Fatal::Internal(format!("AS{}: {why}", self.asn)));
+        }
         self.collect();
         let packets = self.recording.as_ref().map(Recording::take).unwrap_or_default();
         Ok(Batch { acts: core::mem::take(&mut self.acts), outcomes: self.outcomes.take(), packets })

@@ -11,12 +11,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
 
+use super::NodeId;
 use super::chance::{self, Stream};
 
 /// A program.
 pub(crate) type Program = Pin<Box<dyn Future<Output = ()>>>;
 
 struct Task {
+    host: NodeId,
     program: Program,
     wake: Arc<TaskWake>,
     waker: Waker,
@@ -54,7 +56,7 @@ pub(crate) struct Executor {
 
 impl Executor {
     /// Takes a program; it is polled before the next event.
-    pub fn spawn(&mut self, program: Program, seed: u64) {
+    pub fn spawn(&mut self, host: NodeId, program: Program, seed: u64) {
         let task = self.free.pop().unwrap_or_else(|| {
             self.tasks.push(None);
             u32::try_from(self.tasks.len() - 1).expect("fewer than 2^32 programs run at once")
@@ -62,8 +64,15 @@ impl Executor {
         let wake = Arc::new(TaskWake { task, queued: AtomicBool::new(false), ready: self.ready.clone() });
         let waker = Waker::from(wake.clone());
         waker.wake_by_ref();
-        self.tasks[task as usize] = Some(Task { program, wake, waker, stream: Stream::new(seed) });
+        self.tasks[task as usize] = Some(Task { host, program, wake, waker, stream: Stream::new(seed) });
         self.living += 1;
+    }
+
+    /// Host of the program that [`step`](Self::step) will poll, if that still lives; nothing when none is
+    /// ready.
+    pub fn next_host(&self) -> Option<Option<NodeId>> {
+        let next = self.ready.lock().unwrap_or_else(PoisonError::into_inner).front().copied()?;
+        Some(self.tasks[next as usize].as_ref().map(|task| task.host))
     }
 
     /// Polls one program that is ready; false when none is.

@@ -96,11 +96,15 @@ pub(crate) enum Kind {
     Box(Box<Inspection>),
 }
 
+/// Events and polls of one moment of virtual time beyond which a world is taken to go in circles. The largest
+/// cell of the shipped scenarios has some thousands.
+pub const MOST_AT_ONCE: u64 = 5_000_000;
+
 /// What programs and nodes share.
 pub(crate) struct Core {
     pub wires: Wires,
     pub nodes: Vec<Kind>,
-    pub spawned: Vec<(Program, u64)>,
+    pub spawned: Vec<(NodeId, Program, u64)>,
 }
 
 impl Core {
@@ -366,7 +370,15 @@ impl World {
             self.run_programs();
         }
         let mut core = self.core.borrow_mut();
-        core.wires.now = core.wires.now.max(end);
+        if core.wires.stalled.is_none() {
+            core.wires.now = core.wires.now.max(end);
+        }
+    }
+
+    /// Why the world stands still for good: at one moment of virtual time more happened than the lab lets
+    /// happen ([`MOST_AT_ONCE`]), so that somebody goes in circles. Nothing runs from then on.
+    pub fn stalled(&self) -> Option<String> {
+        self.core.borrow().wires.stalled.clone()
     }
 
     /// Runs for so long.
@@ -374,14 +386,21 @@ impl World {
         self.run_until(self.now() + span);
     }
 
-    /// The next event happens; false when none is due by `end`.
+    /// The next event happens; false when none is due by `end`, or the world stands still for good.
     fn next_event(&mut self, end: Instant) -> bool {
         let mut core = self.core.borrow_mut();
         if core.wires.queue.next_at().is_none_or(|at| at > end) {
             return false;
         }
         let Some((at, event)) = core.wires.queue.pop() else { return false };
-        core.wires.now = at;
+        if at > core.wires.now {
+            core.wires.now = at;
+            core.wires.busy = 0;
+        }
+        let node = event.node(&core.wires);
+        if core.wires.is_stalled(node) {
+            return false;
+        }
         core.wires.count.events += 1;
         if let Event::Act(action) = event {
             drop(core);
@@ -399,13 +418,15 @@ impl World {
             {
                 let mut core = self.core.borrow_mut();
                 moment::set(core.wires.now);
-                for (program, seed) in core.spawned.drain(..) {
-                    self.executor.spawn(program, seed);
+                for (host, program, seed) in core.spawned.drain(..) {
+                    self.executor.spawn(host, program, seed);
                 }
             }
-            if !self.executor.step() {
+            let Some(host) = self.executor.next_host() else { return };
+            if self.core.borrow_mut().wires.is_stalled(host) {
                 return;
             }
+            self.executor.step();
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 
 use okno_wire::Instant;
 
-use super::{LinkId, NodeId, Packet, Side, World};
+use super::{LinkId, NodeId, Packet, Side, Wires, World};
 
 /// A change of the world at a moment of its timeline.
 pub(crate) type Action = Box<dyn FnOnce(&mut World)>;
@@ -30,6 +30,17 @@ pub(crate) enum Event {
     Act(Action),
     /// the slot is free
     Nothing,
+}
+
+impl Event {
+    /// Where it happens, if at one node.
+    pub fn node(&self, wires: &Wires) -> Option<NodeId> {
+        match self {
+            Self::Arrive { link, from, .. } => Some(wires.other_end(*link, *from)),
+            Self::Leave { node, .. } | Self::BoxTimer { node } | Self::TcpTimer { node, .. } => Some(*node),
+            Self::Wake(_) | Self::Act(_) | Self::Nothing => None,
+        }
+    }
 }
 
 /// The queue.

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::inspection::Deed;
 use super::link::{LinkCount, LinkSetup, Passage, Side, Way};
 use super::queue::{Event, Queue};
-use super::{LinkId, NodeId, chance};
+use super::{LinkId, MOST_AT_ONCE, NodeId, chance};
 use crate::tap::{Sink, TapRecord};
 
 /// An IP packet on its way.
@@ -64,6 +64,10 @@ pub(crate) struct Wires {
     pub trace: u64,
     pub traced: bool,
     pub count: WorldCount,
+    /// events and polls since time went on
+    pub busy: u64,
+    /// why the world stands still for good
+    pub stalled: Option<String>,
     box_taps: BTreeMap<NodeId, Box<dyn Sink>>,
 }
 
@@ -80,12 +84,31 @@ impl Wires {
             trace: seed,
             traced: true,
             count: WorldCount::default(),
+            busy: 0,
+            stalled: None,
             box_taps: BTreeMap::new(),
         }
     }
 
     pub fn name(&self, node: NodeId) -> &str {
         &self.names[node.0 as usize]
+    }
+
+    /// Counts one more event or poll of this moment, at `node`; true when there were too many.
+    pub fn is_stalled(&mut self, node: Option<NodeId>) -> bool {
+        self.busy += 1;
+        if self.busy > MOST_AT_ONCE && self.stalled.is_none() {
+            let place = node.map_or("the timeline", |node| self.name(node));
+            let now = self.now.nanos();
+            self.stalled =
+                Some(format!("{place} goes in circles at {now} ns: more than {MOST_AT_ONCE} events"));
+        }
+        self.stalled.is_some()
+    }
+
+    /// The node at the end of a link that something from `from` reaches.
+    pub fn other_end(&self, id: LinkId, from: Side) -> NodeId {
+        self.links[id.0 as usize].ends[from.other().index()].0
     }
 
     /// Joins the next free ports of two nodes.
