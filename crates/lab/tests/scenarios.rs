@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use okno_lab::run::{Observer, RunOptions, check_profiles, run};
 use okno_lab::scenario::{Overrides, Scenario, parse_moment};
-use okno_model::{Outcome, Truth};
+use okno_model::{Failure, Outcome, Truth};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios")
@@ -63,6 +63,8 @@ struct Seen {
 
 struct Got {
     cell: String,
+    client: String,
+    address: String,
     activity: String,
     target: String,
     at: i64,
@@ -80,8 +82,17 @@ impl Observer for Seen {
 
     fn outcome(&mut self, row: &Outcome<'_>) -> Result<(), String> {
         assert_eq!(row.ok, row.failure.is_empty());
+        // OONI's names, none made up
+        let failure = Failure::from_ooni(&row.failure);
+        assert!(
+            row.ok || failure != Failure::Unknown && failure.as_str() == &*row.failure,
+            "{}",
+            row.failure
+        );
         self.outcomes.push(Got {
             cell: row.cell.to_string(),
+            client: row.client.to_string(),
+            address: row.target_address.to_string(),
             activity: row.activity.to_string(),
             target: row.target.to_string(),
             at: row.at_utc.micros(),
@@ -139,6 +150,7 @@ fn play(name: &str, span: (&str, &str), networks: &[&str], regions: &[&str]) -> 
 const OK: [&str; 1] = ["ok"];
 const TIMEOUT: [&str; 1] = ["generic_timeout_error"];
 
+#[track_caller]
 fn is(found: BTreeSet<&str>, expected: &[&str]) {
     assert_eq!(found.into_iter().collect::<Vec<_>>(), expected);
 }
@@ -266,6 +278,19 @@ fn in_2025_transfers_from_foreign_hosting_freeze_and_small_ones_pass() {
 }
 
 #[test]
+fn in_2025_encrypted_hellos_to_cloudflare_vanish_and_those_home_do_not() {
+    let seen = play(
+        "runet-2025",
+        ("2025-06-12T00:00:00Z", "2025-06-16T00:00:00Z"),
+        &["mts", "rostelecom"],
+        &["moscow"],
+    );
+    seen.acted(&["ech"]);
+    is(seen.got("ech-on-cloudflare.example", "ech"), &TIMEOUT);
+    is(seen.got("shop-at-home.example", "ech"), &OK);
+}
+
+#[test]
 fn in_2025_calls_abroad_fail_from_august_and_those_at_home_do_not() {
     let seen = play("runet-2025", ("2025-08-11T00:00:00Z", "2025-08-14T00:00:00Z"), &["mts"], &["moscow"]);
     seen.acted(&["calls-whatsapp", "vpn-2023"]);
@@ -297,6 +322,67 @@ fn in_2026_names_leave_the_resolvers_and_addresses_are_banned() {
     is(seen.got("wikipedia.org", "https"), &OK);
     let late = play("runet-2026", ("2026-08-24T00:00:00Z", "2026-08-29T00:00:00Z"), &["mts"], &["moscow"]);
     late.acted(&["dnat-denies", "doh", "siberian-2"]);
+}
+
+#[test]
+fn in_2026_fingerprints_first_segments_and_pages_are_what_clients_meet() {
+    let both = ["mts", "rostelecom"];
+    let spring = play("runet-2026", ("2026-03-27T00:00:00Z", "2026-04-04T00:00:00Z"), &both, &["moscow"]);
+    spring.acted(&["ech", "snowflake-2026", "telegram-tls-april", "blockpage"]);
+    let (turn, fool, end) = ("2026-03-30T00:00:00Z", "2026-04-01T00:00:00Z", "2026-04-05T00:00:00Z");
+    is(spring.got_in("mts", "snowflake-proxy", "dtls", "2026-03-27T00:00:00Z", turn), &OK);
+    is(spring.got_in("mts", "snowflake-proxy", "dtls", turn, end), &TIMEOUT);
+    is(spring.got_in("mts", "mtproxy", "fake-tls", "2026-03-27T00:00:00Z", fool), &OK);
+    is(spring.got_in("mts", "mtproxy", "fake-tls", fool, end), &TIMEOUT);
+    is(spring.got("shop-on-cloudflare.example", "ech"), &TIMEOUT);
+    // either alone passes: the outer name elsewhere, the extension under another name
+    is(spring.got("shop-on-hetzner.example", "ech"), &OK);
+    is(spring.got("shop-on-cloudflare.example", "hello"), &OK);
+    // operators' own filters stand on fixed lines
+    let page = |cell: &str| spring.got_in(cell, "kasparov.ru", "http", "2026-03-27T00:00:00Z", end);
+    assert!(!page("rostelecom").contains("ok") && !page("rostelecom").contains(TIMEOUT[0]));
+    is(page("mts"), &OK);
+    is(spring.got("weather.example", "http"), &OK);
+
+    let june = play("runet-2026", ("2026-06-01T00:00:00Z", "2026-06-15T00:00:00Z"), &["mts"], &["moscow"]);
+    june.acted(&["first-segment-stall", "telegram-tls-april"]);
+    is(june.got("shop-on-hetzner.example", "hello"), &["generic_timeout_error", "ok"]);
+}
+
+#[test]
+fn without_a_censor_the_same_fingerprints_pass_and_broken_ipv6_hurts_who_cannot_fall_back() {
+    let span = ("2026-03-03T00:00:00Z", "2026-03-10T00:00:00Z");
+    let seen = play("runet-2026-benign", span, &["mts", "rostelecom"], &["moscow"]);
+    assert!(seen.rules.is_empty());
+    for (target, activity) in [
+        ("mtproxy", "fake-tls"),
+        ("snowflake-proxy", "dtls"),
+        ("shop-on-hetzner.example", "hello"),
+        ("shop-on-cloudflare.example", "ech"),
+        ("kasparov.ru", "http"),
+    ] {
+        is(seen.got(target, activity), &OK);
+    }
+    let (broken, mended) = ("2026-03-05T00:00:00Z", "2026-03-08T00:00:00Z");
+    let got = |group: &str, from: &str, to: &str| {
+        let micros = |at: &str| parse_moment(at).unwrap().micros() as i64;
+        let of = seen.outcomes.iter().filter(|got| {
+            got.client.starts_with(group)
+                && got.cell.starts_with("mts")
+                && got.target == "ya.ru"
+                && (micros(from)..micros(to)).contains(&got.at)
+        });
+        let rows: BTreeSet<(bool, bool)> =
+            of.map(|got| (got.failure.is_empty(), got.address.contains(':'))).collect();
+        rows.into_iter().collect::<Vec<_>>()
+    };
+    // (works, over IPv6)
+    assert_eq!(got("six/", span.0, broken), [(true, true)]);
+    assert_eq!(got("six/", broken, mended), [(false, true)]);
+    assert_eq!(got("six/", mended, span.1), [(true, true)]);
+    assert_eq!(got("six-browser/", span.0, broken), [(true, true)]);
+    assert_eq!(got("six-browser/", broken, mended), [(true, false)]);
+    assert_eq!(seen.got_in("mts", "weather.example", "http", broken, mended).len(), 1);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use okno_wire::Instant;
 use okno_wire::dns::{self, MessageView};
 
 use super::servers::{MAX_BODY, end};
-use crate::net::Net;
+use crate::PingAnswer;
+use crate::net::{Net, NetError, TcpStream};
 use crate::scenario::Activity;
 use crate::stream::ByteStream;
 use crate::tls::{TlsStream, net_failure};
@@ -25,6 +26,8 @@ pub(crate) struct Job {
     pub address: Option<IpAddr>,
     pub resolver: IpAddr,
     pub ipv6: bool,
+    /// go over to IPv4 when IPv6 does not connect
+    pub fallback: bool,
     /// the service's addresses, to tell a false answer
     pub genuine: Vec<IpAddr>,
     pub port: Option<u16>,
@@ -51,6 +54,9 @@ pub(crate) struct Report {
 const LEAST_FOR_GOODPUT: u64 = 8_192;
 /// Longest wait for a resolver, and how often it is asked.
 const RESOLVER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long IPv6 is tried alone (RFC 8305 §5, Connection Attempt Delay).
+const IPV6_ALONE: Duration = Duration::from_millis(250);
 
 /// Steps and findings, kept outside of the work so that a timeout does not lose them.
 #[derive(Default)]
@@ -122,9 +128,22 @@ async fn act(net: &Net, job: &Job, notes: &Notes) -> Result<(), Failure> {
         Activity::Ping => {
             notes.step.set("tcp");
             let answer = net.ping(address, None, 56, job.timeout).await;
-            answer.map(drop).map_err(|error| net_failure(error.kind))
+            match answer.map_err(|error| net_failure(error.kind))?.answer {
+                PingAnswer::Reply => Ok(()),
+                _ => Err(Failure::HostUnreachable),
+            }
         }
-        Activity::Stun | Activity::Call | Activity::Wireguard | Activity::Openvpn | Activity::Sip => {
+        Activity::Hello | Activity::Ech => {
+            notes.step.set("tls");
+            super::apps::first_flight(net, job, address).await
+        }
+        Activity::Stun
+        | Activity::Call
+        | Activity::Wireguard
+        | Activity::Openvpn
+        | Activity::Sip
+        | Activity::FakeTls
+        | Activity::Dtls => {
             notes.step.set("app");
             super::apps::perform(net, job, address).await
         }
@@ -159,6 +178,30 @@ async fn resolve(net: &Net, job: &Job) -> Result<IpAddr, Failure> {
     Err(Failure::GenericTimeout)
 }
 
+/// Connects, by IPv4 when IPv6 does not answer at once and the client minds. Both at once (RFC 8305) would show
+/// the same and cost more events.
+async fn connect(
+    net: &Net,
+    job: &Job,
+    notes: &Notes,
+    address: IpAddr,
+    port: u16,
+) -> Result<TcpStream, Failure> {
+    let named = |error: NetError| net_failure(error.kind);
+    if !job.fallback || address.is_ipv4() {
+        return net.connect(end(address, port)).await.map_err(named);
+    }
+    if let Ok(Ok(stream)) = net.timeout(IPV6_ALONE, net.connect(end(address, port))).await {
+        return Ok(stream);
+    }
+    let other = match job.address {
+        Some(_) => job.genuine.iter().copied().find(IpAddr::is_ipv4).ok_or(Failure::DnsNoAnswer)?,
+        None => resolve(net, &Job { ipv6: false, ..job.clone() }).await?,
+    };
+    notes.address.set(Some(other));
+    net.connect(end(other, port)).await.map_err(named)
+}
+
 async fn fetch(
     net: &Net,
     job: &Job,
@@ -169,7 +212,7 @@ async fn fetch(
 ) -> Result<(), Failure> {
     notes.step.set("tcp");
     let port = job.port.unwrap_or(port);
-    let stream = net.connect(end(address, port)).await.map_err(|error| net_failure(error.kind))?;
+    let stream = connect(net, job, notes, address, port).await?;
     let mut stream = if job.activity == Activity::Http {
         ByteStream::Plain(stream)
     } else {

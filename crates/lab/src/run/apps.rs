@@ -5,14 +5,18 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use okno_model::Failure;
+use okno_wire::tls::preset;
 
 use super::activity::Job;
 use super::servers::end;
 use crate::clients::call::{CallPlan, call, sip_register, stun_binding};
+use crate::clients::covert::{self, Opening};
 use crate::clients::tunnel::{TunnelLoad, openvpn, wireguard};
+use crate::clients::web;
 use crate::net::Net;
 use crate::scenario::{Activity, Protocol};
 use crate::services::call::{serve_media_echo, serve_stun};
+use crate::services::covert::{serve_dtls, serve_fake_tls};
 use crate::services::plain::serve_sip;
 use crate::services::tunnel::{serve_openvpn, serve_wireguard};
 use crate::world::{NodeId, World};
@@ -23,6 +27,12 @@ const WIREGUARD: u16 = 51_820;
 const OPENVPN: u16 = 1194;
 const SIP: u16 = 5060;
 const ECHO: u16 = 40_000;
+const FAKE_TLS: u16 = 443;
+/// Snowflake's peers have whatever port their NAT gave them.
+const DTLS: u16 = 40_001;
+
+/// Outer name of Cloudflare's encrypted hellos (https://github.com/net4people/bbs/issues/417).
+const ECH_OUTER: &str = "cloudflare-ech.com";
 
 /// Loss above which nobody goes on talking (the lab's choice).
 const TOO_MUCH_LOSS: f64 = 0.3;
@@ -49,9 +59,24 @@ pub(crate) fn serve(world: &World, host: NodeId, speaks: &[Protocol], port: Opti
             Protocol::Sip => {
                 net.spawn(move |net| serve_sip(net, port.unwrap_or(SIP)));
             }
+            Protocol::FakeTls => {
+                net.spawn(move |net| serve_fake_tls(net, port.unwrap_or(FAKE_TLS)));
+            }
+            Protocol::Dtls => {
+                net.spawn(move |net| serve_dtls(net, port.unwrap_or(DTLS)));
+            }
             _ => {}
         }
     }
+}
+
+/// A browser's first flight: Firefox's hello with a post-quantum key, which takes two segments.
+pub(crate) async fn first_flight(net: &Net, job: &Job, address: IpAddr) -> Result<(), Failure> {
+    let name = if job.activity == Activity::Ech { ECH_OUTER } else { job.name.as_str() };
+    let hello = preset::firefox(net.below(u64::MAX), Some(name), true);
+    let remote = end(address, job.port.unwrap_or(443));
+    let (seen, _) = web::first_flight(net, remote, &hello, job.timeout).await;
+    seen.failure().map_or(Ok(()), |(_, failure)| Err(failure))
 }
 
 /// Does what the job says with an application's server.
@@ -69,6 +94,15 @@ pub(crate) async fn perform(net: &Net, job: &Job, address: IpAddr) -> Result<(),
         }
         Activity::Wireguard => wireguard(net, remote(WIREGUARD), load, patience).await,
         Activity::Openvpn => openvpn(net, remote(OPENVPN), false, load, patience).await,
+        Activity::FakeTls => {
+            let opening = Opening::FakeTls(job.name.clone());
+            covert::exchange(net, remote(FAKE_TLS), &opening, 3, 500, patience).await
+        }
+        Activity::Dtls => {
+            let hello = okno_wire::dtls::preset::pion(net.below(u64::MAX));
+            // long enough that a silence which begins late is felt
+            covert::dtls_session(net, remote(DTLS), &hello, 30, patience).await
+        }
         _ => sip_register(net, remote(SIP), &job.name, patience).await,
     };
     match seen.failure() {

@@ -159,6 +159,7 @@ impl Cast<'_, '_> {
                     address: if group.resolve && !name.is_empty() { None } else { address },
                     resolver,
                     ipv6,
+                    fallback: group.fallback,
                     genuine: placed.addresses.iter().chain(&placed.spare).copied().collect(),
                     port: service.port,
                     bytes: group.bytes,

@@ -109,6 +109,10 @@ pub enum Protocol {
     Openvpn,
     /// SIP server on UDP port 5060
     Sip,
+    /// MTProto proxy that looks like TLS, on TCP port 443
+    FakeTls,
+    /// DTLS as a Snowflake proxy or a call's peer speaks it, on UDP port 40001
+    Dtls,
 }
 
 /// Names of [`Protocol`] in a scenario.
@@ -122,6 +126,8 @@ pub const PROTOCOLS: &[(&str, Protocol)] = &[
     ("wireguard", Protocol::Wireguard),
     ("openvpn", Protocol::Openvpn),
     ("sip", Protocol::Sip),
+    ("fake-tls", Protocol::FakeTls),
+    ("dtls", Protocol::Dtls),
 ];
 
 /// Whom a policy, a fault or a group of clients concerns.
@@ -363,6 +369,8 @@ pub struct ClientGroup {
     pub resolver: Word,
     /// whether they use IPv6 where both ends have it
     pub ipv6: bool,
+    /// whether what they fetch over TCP goes over to IPv4 when IPv6 does not connect at once, as browsers do
+    pub fallback: bool,
     /// from when; nothing means the start
     pub from: Option<Instant>,
     /// until when; nothing means the end
@@ -398,6 +406,14 @@ pub enum Activity {
     Sip,
     /// ICMP echo
     Ping,
+    /// sends a browser's hello of two segments and waits for the ServerHello
+    Hello,
+    /// the same with an encrypted hello under Cloudflare's outer name
+    Ech,
+    /// Telegram's camouflaged connection to a proxy
+    FakeTls,
+    /// the default DTLS hello of the pion library, then data, as Snowflake
+    Dtls,
 }
 
 /// Names of [`Activity`] in a scenario.
@@ -414,6 +430,10 @@ pub const ACTIVITIES: &[(&str, Activity)] = &[
     ("openvpn", Activity::Openvpn),
     ("sip", Activity::Sip),
     ("ping", Activity::Ping),
+    ("hello", Activity::Hello),
+    ("ech", Activity::Ech),
+    ("fake-tls", Activity::FakeTls),
+    ("dtls", Activity::Dtls),
 ];
 
 impl Activity {
@@ -427,13 +447,15 @@ impl Activity {
         match self {
             Self::Dns | Self::Ping => None,
             Self::Http => Some(Protocol::Http),
-            Self::Https | Self::Upload | Self::Parallel => Some(Protocol::Https),
+            Self::Https | Self::Upload | Self::Parallel | Self::Hello | Self::Ech => Some(Protocol::Https),
             Self::Quic => Some(Protocol::Quic),
             Self::Stun => Some(Protocol::Stun),
             Self::Call => Some(Protocol::Turn),
             Self::Wireguard => Some(Protocol::Wireguard),
             Self::Openvpn => Some(Protocol::Openvpn),
             Self::Sip => Some(Protocol::Sip),
+            Self::FakeTls => Some(Protocol::FakeTls),
+            Self::Dtls => Some(Protocol::Dtls),
         }
     }
 }

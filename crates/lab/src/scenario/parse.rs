@@ -377,6 +377,7 @@ fn client(fields: &Fields<'_, '_>) -> ClientGroup {
         resolve: fields.flag("resolve").unwrap_or(true),
         resolver: fields.text("resolver").unwrap_or_default(),
         ipv6: fields.flag("ipv6").unwrap_or(false),
+        fallback: fields.flag("fallback").unwrap_or(false),
         from: fields.moment("from"),
         until: fields.moment("until"),
         place: fields.place,
