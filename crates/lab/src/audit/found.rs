@@ -7,6 +7,9 @@ use hashbrown::HashMap;
 use okno_wire::FlowKey;
 use xxhash_rust::xxh3::{Xxh3Builder, xxh3_64};
 
+/// Hidden identities that get a number of their own.
+const PEOPLE: usize = 100_000;
+
 /// Different values that a channel remembers.
 const VALUES: usize = 10_000;
 /// Addresses that are told apart.
@@ -219,6 +222,8 @@ pub struct Found {
     pub addresses: BTreeSet<IpAddr>,
     /// subscribers, as hashes: they are counted, not told
     pub subscribers: BTreeSet<u64>,
+    /// hidden identities, as hashes, with the number each is shown by
+    people: BTreeMap<u64, usize>,
     /// what datagrams of open flows told
     open: HashMap<FlowKey, Learned, Xxh3Builder>,
 }
@@ -231,8 +236,19 @@ impl Found {
             protocols: BTreeMap::new(),
             addresses: BTreeSet::new(),
             subscribers: BTreeSet::new(),
+            people: BTreeMap::new(),
             open: HashMap::with_hasher(Xxh3Builder::new()),
         }
+    }
+
+    /// The number of a hidden identity; those beyond [`PEOPLE`] share the last.
+    fn number_of(&mut self, identity: &str) -> usize {
+        let next = self.people.len() + 1;
+        let hash = xxh3_64(identity.as_bytes());
+        if next > PEOPLE && !self.people.contains_key(&hash) {
+            return next;
+        }
+        *self.people.entry(hash).or_insert(next)
     }
 
     /// Books a value; an empty one is none.
@@ -246,16 +262,17 @@ impl Found {
             Group::Identities => learned.identities = 1,
             Group::Software => learned.software = 1,
         }
+        // `_airplay._tcp.local` names a kind of service and nobody.
+        let kind = channel == Channel::DeviceName && value.starts_with('_');
+        let identity = channel.group() == Group::Identities && !self.show_identities && !kind;
+        let number = if identity { self.number_of(value) } else { 0 };
         let finding = self.channels.entry(channel).or_default();
         finding.times += 1;
         finding.local += u64::from(local);
         if channel.group() == Group::Contents {
             return;
         }
-        // `_airplay._tcp.local` names a kind of service and nobody.
-        let kind = channel == Channel::DeviceName && value.starts_with('_');
-        let identity = channel.group() == Group::Identities && !self.show_identities && !kind;
-        let value = if identity { shortened(value) } else { value.chars().take(120).collect() };
+        let value = if identity { shortened(value, number) } else { value.chars().take(120).collect() };
         if finding.values.len() < VALUES || finding.values.contains_key(&value) {
             *finding.values.entry(value).or_default() += 1;
         } else {
@@ -304,16 +321,15 @@ impl Found {
     }
 }
 
-/// An identity so that it can be told from others and not be read: its first letter, its domain, and two
-/// bytes of its hash. A hash of so few names would not hide them, so it is cut. A telephone without a
+/// An identity so that it can be told from others and not be read: its first letter, its domain, and a
+/// number in the order of appearance. (A hash would let anybody confirm a guess.) A telephone without a
 /// provider has its own address in the domain's place: that would be the subscriber's, and is left out.
-pub fn shortened(identity: &str) -> String {
+pub fn shortened(identity: &str, number: usize) -> String {
     let (user, domain) = identity.rsplit_once('@').map_or((identity, ""), |(user, domain)| (user, domain));
     let first: String = user.chars().find(|c| c.is_alphanumeric()).into_iter().collect();
-    let tag = xxh3_64(identity.as_bytes()) & 0xffff;
     let at = if domain.is_empty() { "" } else { "@" };
     let domain: String = if is_address(domain) { "…".into() } else { domain.chars().take(60).collect() };
-    format!("{first}…{at}{domain} ~{tag:04x}")
+    format!("{first}…{at}{domain} #{number}")
 }
 
 /// Whether a host, with a port or without, is an address and no name.

@@ -26,7 +26,7 @@ use crate::world::{NodeId, World};
 /// Largest head of a request.
 const MAX_HEAD: usize = 16_384;
 /// Largest object or body.
-pub(crate) const MAX_BODY: usize = 1 << 30;
+pub(crate) const MAX_BODY: usize = 1 << 26;
 
 /// Certificates and TLS setups of a run, shared by all its cells.
 pub(crate) struct Certificates {
