@@ -178,8 +178,8 @@ async fn resolve(net: &Net, job: &Job) -> Result<IpAddr, Failure> {
     Err(Failure::GenericTimeout)
 }
 
-/// Connects, by IPv4 when IPv6 does not answer at once and the client minds. Both at once (RFC 8305) would show
-/// the same and cost more events.
+/// Connects, by IPv4 when IPv6 does not answer at once and the client minds. Both at once (RFC 8305)
+/// would show the same and cost more events.
 async fn connect(
     net: &Net,
     job: &Job,

@@ -68,8 +68,8 @@ fn search(core: &Core, start: NodeId) -> BTreeMap<IpAddr, u16> {
                 for ip in &nat.setup.outside {
                     found.entry(IpAddr::V4(*ip)).or_insert(first);
                 }
-                // IPv6 is not translated: hosts behind are reachable. Who came out through it is behind too, and
-                // reaches them without turning round.
+                // IPv6 is not translated: hosts behind are reachable. Who came out through it is behind
+                // too, and reaches them without turning round.
                 if !best.contains_key(&(node, 0)) {
                     for ip in behind(core, node) {
                         found.entry(ip).or_insert(first);
