@@ -186,7 +186,8 @@ pub fn bench(root: &Path, name: Option<&str>, args: &[String]) -> Result<ExitCod
         let mut command = cargo(root);
         if *place == "bench" {
             // The whole command is measured as users build it.
-            good &= *bench != "observe" || cargo(root).args(["build", "--quiet", "--release", "-p", "okno"]).status()?.success();
+            good &= *bench != "observe"
+                || cargo(root).args(["build", "--quiet", "--release", "-p", "okno"]).status()?.success();
             command.args(["run", "--quiet", "--release", "--manifest-path", "bench/Cargo.toml"]);
             command.args(["--target-dir", "target/bench", "--bin", bench]);
         } else {

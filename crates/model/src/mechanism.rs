@@ -35,7 +35,10 @@ pub const TAXONOMY: &[TaxonomyNode] = &[
     ooni("dns.injection.other", "a false answer that is neither"),
     ooni("dns.nxdomain", "NXDOMAIN for a name that resolves elsewhere"),
     ours("dns.no_answer", "an empty answer for a name that resolves elsewhere"),
-    ours("dns.redirect", "queries are turned to another resolver, which answers in the place of the one asked"),
+    ours(
+        "dns.redirect",
+        "queries are turned to another resolver, which answers in the place of the one asked",
+    ),
     ooni("dns.refused", "REFUSED for a name that resolves elsewhere"),
     ours("dns.servfail", "SERVFAIL or another error for a name that resolves elsewhere"),
     ooni("dns.timeout", "no answer for a name that resolves elsewhere"),

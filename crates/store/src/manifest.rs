@@ -92,7 +92,13 @@ pub struct Manifest {
 
 impl Default for Manifest {
     fn default() -> Self {
-        Self { format: FORMAT, segments: Vec::new(), verdicts: Vec::new(), lab: Vec::new(), dedupe_window_exceeded: 0 }
+        Self {
+            format: FORMAT,
+            segments: Vec::new(),
+            verdicts: Vec::new(),
+            lab: Vec::new(),
+            dedupe_window_exceeded: 0,
+        }
     }
 }
 

@@ -328,7 +328,8 @@ fn a_run_of_the_lab_stands_beside_the_measurements_and_replaces_itself() {
     drop(lake);
     drop(Lake::open(&dir.0).unwrap());
     let session = Session::open(&dir.0).unwrap();
-    let answer = session.query("SELECT run, count(*) AS n, sum(flow) AS s FROM flows GROUP BY run ORDER BY run");
+    let answer =
+        session.query("SELECT run, count(*) AS n, sum(flow) AS s FROM flows GROUP BY run ORDER BY run");
     let json: serde_json::Value = serde_json::from_str(&answer.unwrap().text(Format::Json)).unwrap();
     let expected = serde_json::json!([{ "run": "a", "n": 7, "s": 21 }, { "run": "b", "n": 3, "s": 3 }]);
     assert_eq!(json, expected);

@@ -131,7 +131,7 @@ Each figure carries the kind of its source, how surely it is known, and the sour
 sources disagree both are shown, and where nobody knows it says so.
 Exit codes: 0 done, 2 no such profile.")]
 pub struct Explain {
-    /// NAME[:VARIANT][@DATE] or a TOML file; none lists the profiles
+    /// `NAME[:VARIANT][@DATE]` or a TOML file; none lists the profiles
     #[arg(value_name = "PROFILE")]
     pub profile: Option<String>,
     /// Print JSON
@@ -155,7 +155,7 @@ pub struct Replay {
     /// Captures, folders, globs, or - for standard input
     #[arg(value_name = "CAPTURE", required = true)]
     pub captures: Vec<PathBuf>,
-    /// Profile to ask, NAME[:VARIANT][@DATE] or a TOML file; `okno lab explain` lists them
+    /// Profile to ask, `NAME[:VARIANT][@DATE]` or a TOML file; `okno lab explain` lists them
     #[arg(long, value_name = "NAME")]
     pub profile: String,
     /// Put a file's lines in the place of one of the profile's lists
