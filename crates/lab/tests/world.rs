@@ -707,7 +707,7 @@ fn connections_that_are_frozen_for_ever_cost_few_events_and_end() {
 #[test]
 fn a_program_that_goes_in_circles_stops_the_world_with_its_hosts_name() {
     let mut line = line(1, LinkSetup::millis(20), |_| None);
-    let _ = line.world.spawn(line.server, |_| {
+    let _handle = line.world.spawn(line.server, |_| {
         core::future::poll_fn(|context: &mut core::task::Context<'_>| {
             context.waker().wake_by_ref();
             core::task::Poll::<()>::Pending
