@@ -12,6 +12,22 @@ use crate::middlebox::Direction;
 use crate::profile::ProfileError;
 use crate::technique::{Decision, Decisions, Event, FlowView, Interest, Technique};
 
+/// What a rate that holds a flow down is made of.
+pub(super) const RATE: &[ParamSpec] = &[
+    ParamSpec {
+        name: "rate_bps",
+        unit: "bit/s",
+        default: DefaultValue::Needed,
+        doc: "rate of each way, in bits of IP packets per second",
+    },
+    ParamSpec {
+        name: "burst_bytes",
+        unit: "bytes",
+        default: DefaultValue::Number(16384.0),
+        doc: "bytes that may pass at once",
+    },
+];
+
 /// Parameters of what stays after a trigger.
 pub(super) const RESIDUAL: &[ParamSpec] = &[
     ParamSpec {
@@ -124,19 +140,8 @@ pub static THROTTLE: TechniqueSpec = TechniqueSpec {
     params: &[
         trigger::PARAMS,
         RESIDUAL,
+        RATE,
         &[
-            ParamSpec {
-                name: "rate_bps",
-                unit: "bit/s",
-                default: DefaultValue::Needed,
-                doc: "rate of each way, in bits of IP packets per second",
-            },
-            ParamSpec {
-                name: "burst_bytes",
-                unit: "bytes",
-                default: DefaultValue::Number(16384.0),
-                doc: "bytes that may pass at once",
-            },
             ParamSpec {
                 name: "manner",
                 unit: "",

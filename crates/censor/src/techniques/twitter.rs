@@ -7,7 +7,7 @@ use okno_model::Mechanism;
 use okno_wire::packet::number;
 
 use super::maker::{Draw, Ruling};
-use super::sni::{RESIDUAL, Residual, held_down};
+use super::sni::{RATE, RESIDUAL, Residual, held_down};
 use super::trigger::{self, Trigger};
 use super::{DefaultValue, ParamSpec, TechniqueSpec};
 use crate::technique::{Decision, Decisions, Event, FlowView, Interest, Technique};
@@ -20,19 +20,8 @@ pub static TWITTER: TechniqueSpec = TechniqueSpec {
     params: &[
         trigger::PARAMS,
         RESIDUAL,
+        RATE,
         &[
-            ParamSpec {
-                name: "rate_bps",
-                unit: "bit/s",
-                default: DefaultValue::Needed,
-                doc: "rate of each way, in bits of IP packets per second",
-            },
-            ParamSpec {
-                name: "burst_bytes",
-                unit: "bytes",
-                default: DefaultValue::Number(16384.0),
-                doc: "bytes that may pass at once",
-            },
             ParamSpec {
                 name: "budget_packets",
                 unit: "packets",
