@@ -13,6 +13,7 @@ const PURE: &[&str] = &[
     "crates/wire/src/",
     "crates/censor/src/",
     "crates/lab/src/",
+    "crates/probe/src/",
 ];
 
 /// What they must not name. (The words are put together here, so that this file does not name them itself.)

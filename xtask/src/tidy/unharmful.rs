@@ -1,16 +1,17 @@
 //! The lab's models reach no real network: proved over source and over what is linked.
 //!
-//! `wire`, `censor` and `lab` hold models of interference. They may know addresses (`core::net`), never
-//! sockets: no source line names a door to the system's network, no dependency opens one, and smoltcp is
-//! built without its devices. Unsafe code is forbidden in the whole workspace, so there is no way around.
+//! `wire`, `censor` and `lab` hold models of interference, and `probe` runs inside the lab. They may know
+//! addresses (`core::net`), never sockets: no source line names a door to the system's network, no dependency
+//! opens one, smoltcp is built without its devices, and of tokio only locks and traits are linked (hyper and
+//! h3 want them). Unsafe code is forbidden in the whole workspace, so there is no way around.
 
 use super::Finding;
 
 /// Crates that hold or run models of interference.
-pub const SOCKETLESS: &[&str] = &["okno-wire", "okno-censor", "okno-lab"];
+pub const SOCKETLESS: &[&str] = &["okno-wire", "okno-censor", "okno-probe", "okno-lab"];
 
 /// Source of those crates, and words that are doors to the system's network.
-const FOLDERS: &[&str] = &["crates/wire/src/", "crates/censor/src/", "crates/lab/src/"];
+const FOLDERS: &[&str] = &["crates/wire/src/", "crates/censor/src/", "crates/probe/src/", "crates/lab/src/"];
 const DOORS: &[&str] =
     &["std::net", "std::os", "std::process", "smoltcp::phy::RawSocket", "TunTapInterface", "extern \"C\""];
 
@@ -18,7 +19,8 @@ const DOORS: &[&str] =
 const OPENERS: &[&str] = &[
     "socket2",
     "mio",
-    "tokio",
+    "tokio-rustls",
+    "hyper-util",
     "async-std",
     "async-io",
     "polling",
@@ -28,10 +30,14 @@ const OPENERS: &[&str] = &[
     "rustix",
     "nfq",
 ];
-const OPENER_FAMILIES: &[&str] = &["pnet", "tun", "netlink", "rtnetlink", "neli", "aya", "xsk", "hyper"];
+const OPENER_FAMILIES: &[&str] = &["pnet", "tun", "netlink", "rtnetlink", "neli", "aya", "xsk"];
 
 /// Features of smoltcp that reach a device.
 const DEVICES: &[&str] = &["phy-raw_socket", "phy-tuntap_interface"];
+
+/// Features of tokio that open sockets, run a reactor or reach the system.
+const TOKIO_DOORS: &[&str] =
+    &["net", "mio", "rt", "rt-multi-thread", "process", "signal", "fs", "io-std", "io-uring", "full"];
 
 /// Doors in one file of those crates.
 pub fn check_source(path: &str, text: &str) -> Vec<Finding> {
@@ -63,11 +69,14 @@ pub fn check_linked(member: &str, tree: &str) -> Vec<Finding> {
         if opener {
             found.push(finding(member, name));
         }
-        if name == "smoltcp" {
-            let features = words.next_back().unwrap_or_default();
-            for device in features.split(',').filter(|feature| DEVICES.contains(feature)) {
-                found.push(finding(member, device));
-            }
+        let doors = match name {
+            "smoltcp" => DEVICES,
+            "tokio" => TOKIO_DOORS,
+            _ => continue,
+        };
+        let features = words.filter(|word| *word != "(*)").last().unwrap_or_default();
+        for door in features.split(',').filter(|feature| doors.contains(feature)) {
+            found.push(finding(member, &format!("{name}/{door}")));
         }
     }
     found.dedup();
@@ -100,5 +109,7 @@ mod tests {
         assert!(check_linked("okno-lab", tree).is_empty());
         assert_eq!(check_linked("okno-lab", "socket2 v0.6.0 all\nquinn v0.11.0 x\n").len(), 2);
         assert_eq!(check_linked("okno-lab", "smoltcp v0.14.0 alloc,phy-raw_socket,std\n").len(), 1);
+        assert!(check_linked("okno-lab", "tokio v1.54.1 bytes,default,io-util,sync (*)\n").is_empty());
+        assert_eq!(check_linked("okno-lab", "tokio v1.54.1 bytes,mio,net,sync\n").len(), 2);
     }
 }

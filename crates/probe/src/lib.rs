@@ -1,0 +1,19 @@
+//! Measurements, written once, run in two worlds.
+//!
+//! ```text
+//!   Experiment ──► dns, tcp, tls, http, quic ──► Net ──► kernel sockets (okno-sockets)
+//!       │               │                         └────► hosts of the lab, virtual time (okno-lab)
+//!       ▼               ▼
+//!   test keys ◄──── Trace (OONI's archival records)  ──► one JSON line, scrubbed
+//! ```
+//!
+//! This crate opens no socket and knows no clock: a [`net::Net`] is an argument. It knows nothing of any
+//! censor; what a test concludes belongs to `okno-detect`.
+
+pub mod arms;
+pub mod experiment;
+pub mod measurement;
+pub mod net;
+
+pub use experiment::{Context, Experiment, Manual, Risk};
+pub use net::{Net, Task, World};
