@@ -14,6 +14,7 @@ pub mod arms;
 pub mod experiment;
 pub mod measurement;
 pub mod net;
+pub mod nettests;
 
 pub use experiment::{Context, Experiment, Manual, Risk};
 pub use net::{Net, Task, World};

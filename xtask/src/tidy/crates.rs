@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("okno-censor", &["okno-model", "okno-wire"]),
     ("okno-probe", &["okno-model", "okno-wire"]),
     ("okno-sockets", &["okno-model", "okno-wire", "okno-probe"]),
-    ("okno-lab", &["okno-model", "okno-wire", "okno-censor", "okno-probe"]),
+    ("okno-lab", &["okno-model", "okno-wire", "okno-censor", "okno-probe", "okno-ingest", "okno-detect"]),
     (
         "okno",
         &[
