@@ -60,8 +60,8 @@ pub struct Arm {
     pub round: u32,
     /// transaction id of its operations; 0 when it has none
     pub transaction_id: u64,
-    /// what was done: `tcp_connect`, `tls_handshake`, `transfer`, `udp_exchange`, `dns_query`, `quic_handshake`,
-    /// `ping`, `fragments`, `media`, `http_get`
+    /// what was done: `tcp_connect`, `tls_handshake`, `transfer`, `udp_exchange`, `dns_query`,
+    /// `quic_handshake`, `ping`, `fragments`, `media`, `http_get`
     pub operation: String,
     /// address and port
     pub endpoint: String,
