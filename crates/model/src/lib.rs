@@ -18,6 +18,7 @@
 //! assert_eq!(mechanism.layer(), Some(Layer::Tls));
 //! ```
 
+mod addresses;
 mod asn;
 mod cell;
 mod column;
@@ -32,6 +33,7 @@ mod time;
 mod truth;
 mod verdict;
 
+pub use addresses::{is_bogon, unmap_nat64};
 pub use asn::Asn;
 pub use cell::Cell;
 pub use column::{Column, ColumnDoc, ColumnKind, RowSink, RowSource, Table, TableDoc};

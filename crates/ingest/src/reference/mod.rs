@@ -9,7 +9,6 @@
 //! Nothing here is needed: with [`Reference::empty`] everything still runs, and
 //! [`Reference::missing`] says what could not be told.
 
-mod addresses;
 mod error;
 mod fingerprint_tables;
 mod fingerprints;
@@ -30,10 +29,10 @@ use okno_model::{ReferenceStamp, Timestamp};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-pub use addresses::{is_bogon, unmap_nat64};
 pub use error::ReferenceError;
 pub use fingerprints::Fingerprints;
 pub use networks::NetworkTable;
+pub use okno_model::{is_bogon, unmap_nat64};
 pub use test_lists::TestLists;
 
 use networks::{NetworkTableBuilder, RangeTable};

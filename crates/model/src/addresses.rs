@@ -3,7 +3,7 @@
 //! Sources stand at each line. Embeddings (6to4, Teredo, NAT64) are judged by the IPv4 address that
 //! they carry, so the public part of 2002::/16 is no bogon.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether an address cannot belong to a public service: the special-purpose registries of RFC 6890
 /// and multicast.
