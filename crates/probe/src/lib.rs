@@ -10,8 +10,11 @@
 //! This crate opens no socket and knows no clock: a [`net::Net`] is an argument. It knows nothing of any
 //! censor; what a test concludes belongs to `okno-detect`.
 
+pub mod arm_book;
 pub mod arms;
 pub mod experiment;
+pub mod flow;
+pub mod helper;
 pub mod measurement;
 pub mod net;
 pub mod nettests;

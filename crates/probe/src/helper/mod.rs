@@ -1,0 +1,6 @@
+//! Servers on the other side of measurements: what `okno probe helper` runs.
+
+pub mod dialback;
+pub mod fragments;
+pub mod partner;
+pub mod replay;
