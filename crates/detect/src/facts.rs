@@ -28,7 +28,8 @@ impl<'f, 'a> Facts<'f, 'a> {
     /// The hosts and hops, in order of first appearance.
     pub(crate) fn units(&self) -> Vec<Unit<'f, 'a>> {
         let mut units: Vec<Unit<'f, 'a>> = Vec::with_capacity(4);
-        for row in self.observations {
+        let compared = self.compared();
+        for row in self.observations.iter().filter(|row| !is_compared(row, &compared)) {
             let host = row.hostname.as_deref();
             // Rows of one host follow each other, so the search starts at the end.
             let at = units.iter().rposition(|unit| unit.hop == row.hop && unit.host == host);
@@ -45,6 +46,12 @@ impl<'f, 'a> Facts<'f, 'a> {
         units
     }
 
+    /// Transactions of operations that belong to arms: what they mean is said by comparison, not one by one.
+    pub(crate) fn compared(&self) -> Vec<u64> {
+        let arms = self.observations.iter().filter(|row| row.arm.is_some() && row.transaction != 0);
+        arms.map(|row| row.transaction).collect()
+    }
+
     /// Helper's rows of one kind about one host; a row without a host name is about the input's.
     pub(crate) fn controls_for<'s>(
         &'s self,
@@ -56,6 +63,11 @@ impl<'f, 'a> Facts<'f, 'a> {
             .iter()
             .filter(move |control| control.kind == kind && host == control.hostname.as_deref().or(own))
     }
+}
+
+/// Whether a row is an arm, or an operation of one.
+pub(crate) fn is_compared(row: &Observation<'_>, compared: &[u64]) -> bool {
+    row.arm.is_some() || (row.transaction != 0 && compared.contains(&row.transaction))
 }
 
 /// Whether two texts are the same address; NAT64 answers count as the IPv4 address they carry (RFC 6052:
@@ -125,5 +137,6 @@ pub(crate) fn has_success(row: &Observation<'_>) -> bool {
         || row.tls_success == Some(true)
         || row.http_status.is_some()
         || row.app_success == Some(true)
+        || row.arm_success == Some(true)
         || (is_lookup(row) && row.dns_failure.is_none() && row.ip.is_some() && !is_bogon(row))
 }

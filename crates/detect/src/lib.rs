@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Code only turns facts into named [`Sign`]s; what signs mean is written in rule files
-//! (`rules/native.toml`, `rules/ooni-v5.toml`). Judging cannot fail: facts that say nothing give
+//! (`rules/native.toml` and the pieces beside it, `rules/ooni-v5.toml`). Judging cannot fail: facts that say nothing give
 //! `insufficient`. Nothing here reads a clock, a file or the network.
 //!
 //! ```
@@ -36,6 +36,7 @@
 //! assert_eq!(sum_up(&verdicts).state, State::Insufficient);
 //! ```
 
+pub mod arms;
 mod baseline;
 pub mod cells;
 mod facts;

@@ -12,8 +12,15 @@ use serde::Deserialize;
 
 use crate::signs::{Sign, Signs, WORDS};
 
-const NATIVE: &str = include_str!("../rules/native.toml");
-const OONI_V5: &str = include_str!("../rules/ooni-v5.toml");
+/// The pieces of our rules, in the order in which their rules stand. The last one carries the head, and
+/// ends every layer; rules about arms ask for signs of arms, so their place before it changes nothing else.
+const NATIVE: &[&str] = &[
+    include_str!("../rules/arms-tcp.toml"),
+    include_str!("../rules/arms-udp.toml"),
+    include_str!("../rules/arms-tls-quic.toml"),
+    include_str!("../rules/native.toml"),
+];
+const OONI_V5: &[&str] = &[include_str!("../rules/ooni-v5.toml")];
 
 /// Why a rule file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -210,6 +217,14 @@ struct File {
     rule: Vec<toml::Spanned<RawRule>>,
 }
 
+/// A piece without a head: rules of one area.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Piece {
+    #[serde(default)]
+    rule: Vec<toml::Spanned<RawRule>>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRule {
@@ -241,7 +256,7 @@ impl Ruleset {
 
     /// Reads a rule file.
     pub fn parse(text: &str) -> Result<Self, RulesError> {
-        Self::read(text, None)
+        Self::read(&[text], &[])
     }
 
     /// Name, as in the file.
@@ -254,7 +269,7 @@ impl Ruleset {
         self.version
     }
 
-    /// `name@version hash`, the hash being the first 8 hex digits of XXH3-64 of the file's text.
+    /// `name@version hash`, the hash being the first 8 hex digits of XXH3-64 of its pieces' texts.
     pub fn stamp(&self) -> &str {
         &self.stamp
     }
@@ -278,27 +293,27 @@ impl Ruleset {
         self.limits
     }
 
-    /// A ruleset of this file; its texts live as long as the program, so verdicts point to them.
-    fn embedded(text: &'static str, stamp: &'static OnceLock<String>) -> Self {
-        let mut rules = Self::read(text, Some(text)).expect("the embedded rules are tested");
+    /// A ruleset of these pieces; their texts live as long as the program, so verdicts point to them.
+    fn embedded(texts: &[&'static str], stamp: &'static OnceLock<String>) -> Self {
+        let mut rules = Self::read(texts, texts).expect("the embedded rules are tested");
         let stamp = stamp.get_or_init(|| rules.stamp.clone().into_owned());
         rules.stamp = Cow::Borrowed(stamp);
         rules
     }
 
-    fn read(text: &str, lasting: Option<&'static str>) -> Result<Self, RulesError> {
-        let file: File = toml::from_str(text).map_err(|error| RulesError::Syntax {
-            line: error.span().map_or(1, |span| line_of(text, span.start)),
-            reason: error.message().to_owned(),
-        })?;
-        let limit = WORDS * 64;
-        if file.rule.len() > limit {
-            return Err(RulesError::TooMany { count: file.rule.len(), limit });
+    /// Reads pieces whose last has the head; `lasting` are the same texts if they live long, else empty.
+    fn read(texts: &[&str], lasting: &[&'static str]) -> Result<Self, RulesError> {
+        let (main, pieces) = texts.split_last().expect("a ruleset has at least the piece with its head");
+        let file: File = toml::from_str(main).map_err(|error| syntax(main, &error))?;
+        let mut rules = Vec::new();
+        for (at, text) in pieces.iter().enumerate() {
+            let piece: Piece = toml::from_str(text).map_err(|error| syntax(text, &error))?;
+            compile_all(piece.rule, text, file.evaluator, lasting.get(at).copied(), &mut rules)?;
         }
-        let mut rules = Vec::with_capacity(file.rule.len());
-        for raw in file.rule {
-            let line = line_of(text, raw.span().start);
-            rules.push(compile(raw.into_inner(), line, file.evaluator, lasting)?);
+        compile_all(file.rule, main, file.evaluator, lasting.last().copied(), &mut rules)?;
+        let limit = WORDS * 64;
+        if rules.len() > limit {
+            return Err(RulesError::TooMany { count: rules.len(), limit });
         }
         // A stable sort keeps the file's order within a layer.
         rules.sort_by_key(|rule| rule.layer);
@@ -312,7 +327,7 @@ impl Ruleset {
             let start = rules.partition_point(|rule| rule.layer < layer);
             (start, rules.partition_point(|rule| rule.layer <= layer))
         });
-        let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()));
+        let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(texts.concat().as_bytes()));
         let stamp = Cow::Owned(format!("{}@{} {}", file.name, file.version, &hash[..8]));
         Ok(Self {
             name: file.name,
@@ -356,6 +371,25 @@ impl Ruleset {
             }
         }
     }
+}
+
+fn syntax(text: &str, error: &toml::de::Error) -> RulesError {
+    let line = error.span().map_or(1, |span| line_of(text, span.start));
+    RulesError::Syntax { line, reason: error.message().to_owned() }
+}
+
+fn compile_all(
+    raw: Vec<toml::Spanned<RawRule>>,
+    text: &str,
+    evaluator: Evaluator,
+    lasting: Option<&'static str>,
+    rules: &mut Vec<Rule>,
+) -> Result<(), RulesError> {
+    for raw in raw {
+        let line = line_of(text, raw.span().start);
+        rules.push(compile(raw.into_inner(), line, evaluator, lasting)?);
+    }
+    Ok(())
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

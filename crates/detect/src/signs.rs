@@ -2,33 +2,81 @@
 //!
 //! Code turns facts into signs, rules (data) turn signs into verdicts. A sign is about one host at one
 //! hop and one layer, except those that start with `control.`, `chain.`, `probe.` and `test.`, which
-//! every layer of a measurement shares. The doc of each sign is what the manual prints, so it says
-//! what the evidence is and not what follows from it.
+//! every layer of a measurement shares, and those that start with `arm.`, which are about the tried things
+//! of a test that compares (see [`arms`](crate::arms)). The doc of each sign is what the manual prints, so it
+//! says what the evidence is and not what follows from it.
+//!
+//! A sign is a number, not a variant of an enum: the signs of arms are the product of roles and endings, and
+//! no macro of ours can make identifiers of products.
+
+use crate::arms;
+
+/// One piece of evidence.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sign(u16);
 
 macro_rules! signs {
     ($( $variant:ident = $name:literal, $doc:literal; )+) => {
-        /// One piece of evidence.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[repr(u8)]
-        pub enum Sign {
-            $( #[doc = $doc] $variant, )+
-        }
+        #[repr(u16)]
+        enum Place { $( $variant, )+ End }
 
+        #[expect(non_upper_case_globals, reason = "signs read like the variants that they stand for")]
         impl Sign {
-            /// Every sign, in the order of the manual.
-            pub const ALL: &'static [Self] = &[ $( Self::$variant, )+ ];
-
-            /// Its name in rule files.
-            pub const fn name(self) -> &'static str {
-                match self { $( Self::$variant => $name, )+ }
-            }
-
-            /// What evidence it is.
-            pub const fn doc(self) -> &'static str {
-                match self { $( Self::$variant => $doc, )+ }
-            }
+            $( #[doc = $doc] pub const $variant: Self = Self(Place::$variant as u16); )+
         }
+
+        /// Name and doc of the signs that are written out.
+        const NAMED: [(&str, &str); NAMED_COUNT] = [ $( ($name, $doc), )+ ];
     };
+}
+
+/// Signs that are written out; those of arms follow.
+const NAMED_COUNT: usize = Place::End as usize;
+/// Signs of every kind.
+const COUNT: usize = NAMED_COUNT + arms::SIGNS.len();
+
+impl Sign {
+    /// Every sign, in the order of the manual.
+    pub const ALL: &'static [Self] = &{
+        let mut all = [Self(0); COUNT];
+        let mut at = 0;
+        while at < COUNT {
+            all[at] = Self(at as u16);
+            at += 1;
+        }
+        all
+    };
+
+    /// That an arm of this role ended so.
+    pub const fn arm(role: arms::Role, ending: arms::Ending) -> Self {
+        Self((NAMED_COUNT + role as usize * arms::Ending::COUNT + ending as usize) as u16)
+    }
+
+    const fn entry(self) -> (&'static str, &'static str) {
+        let at = self.0 as usize;
+        if at < NAMED_COUNT { NAMED[at] } else { arms::SIGNS[at - NAMED_COUNT] }
+    }
+
+    /// Its name in rule files.
+    pub const fn name(self) -> &'static str {
+        self.entry().0
+    }
+
+    /// What evidence it is.
+    pub const fn doc(self) -> &'static str {
+        self.entry().1
+    }
+
+    /// Whether it is one of the product of roles and endings.
+    pub const fn is_of_arm(self) -> bool {
+        self.0 as usize >= NAMED_COUNT
+    }
+}
+
+impl std::fmt::Debug for Sign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 signs! {
@@ -226,10 +274,34 @@ signs! {
     TestHeaders = "test.headers", "the test is http_header_field_manipulation: an echo server reports the headers it gets";
     TestSni = "test.sni", "the test is sni_blocking or tlsmiddlebox: one address, several server names";
     TestEch = "test.ech", "the test is echcheck";
+
+    // Tests of our own, which compare arms; `judge/arms/mod.rs` says which test gives which.
+    TestThrottling = "test.throttling", "the test is throttling: one transfer as it is, scrambled, and with a neutral name";
+    TestPacketBudget = "test.packet_budget", "the test is packet_budget: transfers with packets of several sizes";
+    TestConnectionPolicer = "test.connection_policer", "the test is connection_policer: a series of connections, and again after waiting";
+    TestWhitelist = "test.whitelist", "the test is whitelist: listed and unlisted names and addresses, crossed";
+    TestBlackout = "test.blackout", "the test is blackout: targets at home and abroad over several transports";
+    TestInitiation = "test.initiation", "the test is initiation: the same flow, opened from this and from the other side";
+    TestFragmentCensus = "test.fragment_census", "the test is fragment_census: 45 and 46 fragments towards a host that consents";
+    TestVpnProtocols = "test.vpn_protocols", "the test is vpn_protocols: first packets of tunnels and random ones of the same sizes";
+    TestCalls = "test.calls", "the test is calls: STUN, TURN and media against random datagrams";
+    TestDnsInterception = "test.dns_interception", "the test is dns_interception: questions to what is no resolver, over several transports";
+    TestQuicMatrix = "test.quic_matrix", "the test is quic_matrix: QUIC by version, port and server name";
+    TestEchMatrix = "test.ech_matrix", "the test is ech_matrix: with and without ECH, the suspected and a neutral outer name";
+    TestBoxLocation = "test.box_location", "the test is box_location: the same trigger with a growing TTL";
+    TestCertificates = "test.certificates", "the test is certificates: which certificate stands at an address, by name and path";
+
+    // Numbers of arms, made by the family of the test.
+    ArmsNone = "arms.none", "the test wrote no arm that was carried out";
+    ArmsAllFailed = "arms.all_failed", "every arm that was carried out failed";
+    ArmsAllOk = "arms.all_ok", "every arm that was carried out worked";
+    ArmsSlowerThanScrambled = "arms.slower_than_scrambled", "the target's median goodput is below a third of the scrambled arm's, which is above the slow rate";
+    ArmsSlowerThanNeutral = "arms.slower_than_neutral", "the target's median goodput is below a third of that with a neutral name at the same address";
+    ArmsDatagramsLost = "arms.datagrams_lost", "the target loses at least a fifth of its datagrams more than random ones of the same sizes do";
 }
 
-/// Words of the bitset; 256 signs fit.
-pub(crate) const WORDS: usize = 4;
+/// Words of the bitset; 640 signs fit.
+pub(crate) const WORDS: usize = 10;
 const _: () = assert!(Sign::ALL.len() <= WORDS * 64, "the bitset holds every sign");
 
 /// A set of signs, or of rules: one bit each.
@@ -239,7 +311,7 @@ pub struct Signs([u64; WORDS]);
 impl Signs {
     /// Adds a sign.
     pub fn add(&mut self, sign: Sign) {
-        self.insert(sign as usize);
+        self.insert(usize::from(sign.0));
     }
 
     /// Adds a sign if something holds.
@@ -251,7 +323,7 @@ impl Signs {
 
     /// Whether it holds a sign.
     pub fn has(&self, sign: Sign) -> bool {
-        self.contains(sign as usize)
+        self.contains(usize::from(sign.0))
     }
 
     /// The signs, in order.
@@ -283,14 +355,12 @@ impl Signs {
     }
 
     pub(crate) fn holds_all(&self, mask: &Self) -> bool {
-        // No early exit: four words fit into two vector registers.
-        let missing = |at: usize| mask.0[at] & !self.0[at];
-        missing(0) | missing(1) | missing(2) | missing(3) == 0
+        // No early exit: so the words are compared several at a time.
+        self.0.iter().zip(mask.0).fold(0, |missing, (own, asked)| missing | (asked & !own)) == 0
     }
 
     pub(crate) fn holds_any(&self, mask: &Self) -> bool {
-        let shared = |at: usize| mask.0[at] & self.0[at];
-        shared(0) | shared(1) | shared(2) | shared(3) != 0
+        self.0.iter().zip(mask.0).fold(0, |shared, (own, asked)| shared | (asked & own)) != 0
     }
 
     pub(crate) fn bits(&self) -> impl Iterator<Item = usize> + '_ {
@@ -314,7 +384,7 @@ mod tests {
     #[test]
     fn every_sign_has_a_name_of_its_own_and_a_documented_meaning() {
         for (position, sign) in Sign::ALL.iter().enumerate() {
-            assert_eq!(*sign as usize, position);
+            assert_eq!(usize::from(sign.0), position);
             assert!(sign.doc().len() > 8, "{}", sign.name());
             assert_eq!(
                 Sign::ALL.iter().filter(|other| other.name() == sign.name()).count(),
@@ -322,6 +392,16 @@ mod tests {
                 "{}",
                 sign.name()
             );
+        }
+    }
+
+    #[test]
+    fn a_sign_of_an_arm_is_named_by_role_and_ending() {
+        for role in arms::Role::ALL {
+            for ending in arms::Ending::ALL {
+                let name = format!("arm.{}.{}", role.as_str(), ending.as_str());
+                assert_eq!(Sign::arm(*role, *ending).name(), name);
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! What one measurement tells the baseline: which things worked and which failed in its network.
 //!
 //! Failures of a probe that had no network at all are no votes, nor are failures of the probe's own
-//! machine, nor IPv6 failures: an IPv6 that does not work is a property of the line.
+//! machine, nor IPv6 failures: an IPv6 that does not work is a property of the line. Operations of arms are none
+//! either: tests that compare provoke failures.
 
 use okno_model::{FailureKind, Measurement, Observation};
 
@@ -61,7 +62,8 @@ pub(crate) fn version(measurement: &Measurement<'_>) -> Option<u64> {
 pub(crate) fn collect(facts: &Facts<'_, '_>, vote: &mut dyn FnMut(u64, bool)) {
     let online = facts.measurement.control == "ok" || facts.observations.iter().any(facts::has_success);
     let target = facts.measurement.target.as_ref();
-    for row in facts.observations {
+    let compared = facts.compared();
+    for row in facts.observations.iter().filter(|row| !facts::is_compared(row, &compared)) {
         names(row, online, vote);
         connections(row, online, vote);
         if let (Some(name), Some(worked)) = (row.app.as_deref(), row.app_success)

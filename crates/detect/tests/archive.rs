@@ -13,7 +13,8 @@ use okno_ingest::{Extractor, Origin};
 use okno_model::{State, Verdict};
 
 fn shared(path: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(path);
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let path = std::env::var_os("OKNO_SHARED_DATA").map_or(beside, PathBuf::from).join(path);
     if path.exists() {
         return Some(path);
     }

@@ -16,7 +16,8 @@ use serde::Deserialize;
 
 /// A folder of the shared data, if it is there.
 fn shared(folder: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(folder);
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let path = std::env::var_os("OKNO_SHARED_DATA").map_or(beside, PathBuf::from).join(folder);
     if path.is_dir() {
         return Some(path);
     }

@@ -383,6 +383,45 @@ table! {
         app_value: Option<f64>,
         /// that number's unit
         app_unit: Option<Text<'a>>,
+        /// arm: name of one tried thing of a test that compares, `target`, `neutral.1`; what was
+        /// contacted stands in `ip`, `port`, `hostname`, `tls_server_name`, content in `rx_bytes`, `tx_bytes`
+        arm: Option<Text<'a>>,
+        /// its role in the comparison: `target`, `scrambled`, `neutral_name` …
+        arm_role: Option<Text<'a>>,
+        /// which repetition, from 0
+        arm_round: Option<u32>,
+        /// what was done: `tcp_connect`, `transfer`, `udp_exchange` …
+        arm_operation: Option<Text<'a>>,
+        /// protocol, version or variant that was tried
+        arm_variant: Option<Text<'a>>,
+        /// whether it worked
+        arm_success: Option<bool>,
+        /// why it did not
+        arm_failure: Option<Failure>,
+        /// the step at which it failed: `dns`, `tcp`, `tls`, `quic`, `http`, `transfer`
+        arm_failed_at: Option<Text<'a>>,
+        /// how long it took
+        arm_us: Option<i64>,
+        /// datagrams or writes sent
+        arm_tx_packets: Option<u64>,
+        /// datagrams or reads received
+        arm_rx_packets: Option<u64>,
+        /// content over the transfer alone, bytes a second
+        arm_goodput_bytes_s: Option<f64>,
+        /// share of datagrams without answer, 0 to 1
+        arm_loss_share: Option<f64>,
+        /// round-trip time at the end
+        arm_rtt_ms: Option<f64>,
+        /// round-trip time at the beginning
+        arm_rtt_first_ms: Option<f64>,
+        /// interarrival jitter (RFC 3550 §6.4.1)
+        arm_jitter_ms: Option<f64>,
+        /// TTL that was set, for steps of a search
+        arm_ttl: Option<u32>,
+        /// a further number of the test; its manual names the unit
+        arm_value: Option<f64>,
+        /// what came, in one word of a closed list of the test
+        arm_note: Option<Text<'a>>,
     }
 }
 

@@ -5,6 +5,7 @@
 //! stack; text is written only for verdicts that are not `ok`.
 
 mod app;
+mod arms;
 mod dns;
 mod http;
 mod page;
@@ -75,6 +76,7 @@ impl<'k> Judge<'k> {
             tls::judge_quic(&view, out);
             http::judge(&view, out);
         }
+        arms::judge(&scene, out);
         app::judge(&scene, first, out);
     }
 }
@@ -107,6 +109,8 @@ pub(crate) struct Evidence<'f, 'a> {
     row: Option<&'f Observation<'a>>,
     control: Option<&'f Control<'a>>,
     fingerprint: Option<String>,
+    /// the arms that were compared, where the test compares
+    arms: Vec<&'f Observation<'a>>,
 }
 
 impl<'s, 'f, 'a> Scene<'s, 'f, 'a> {
@@ -143,6 +147,9 @@ impl<'s, 'f, 'a> Scene<'s, 'f, 'a> {
         let offline = !signs.has(Sign::ControlOk) && !self.facts.observations.iter().any(facts::has_success);
         signs.add_if(offline, Sign::ProbeOffline);
         signs.add_if(is_clock_off(measurement.start_utc, measurement.upload_utc), Sign::ClockOff);
+        if let Some(test) = arms::Test::of(&measurement.test_name) {
+            signs.add(test.sign);
+        }
         if let Some(sign) = app::test_sign(&measurement.test_name) {
             signs.add(sign);
             signs.add_if(app::servers_work(self.facts), Sign::ProbeServersOk);

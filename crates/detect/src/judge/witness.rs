@@ -17,6 +17,10 @@ pub(super) fn text(
 ) -> Option<String> {
     let row = evidence.row?;
     let mut text = String::with_capacity(96);
+    if !evidence.arms.is_empty() {
+        let _ = arms(&mut text, row, &evidence.arms);
+        return Some(text);
+    }
     // Writing to a string cannot fail.
     let _ = match layer {
         Layer::Dns => lookup(&mut text, row),
@@ -132,6 +136,51 @@ fn application(text: &mut String, row: &Observation<'_>) -> std::fmt::Result {
         (Some(true), None) => write!(text, " → worked"),
         (Some(false), None) => write!(text, " → did not work"),
         (None, None) => write!(text, " → not run"),
+    }
+}
+
+/// The arm that shows it, and one arm of each other role beside it, three at most.
+fn arms<'a>(text: &mut String, shown: &Observation<'a>, arms: &[&Observation<'a>]) -> std::fmt::Result {
+    arm(text, shown)?;
+    let mut told = vec![shown.arm_role.as_deref()];
+    for other in arms.iter().filter(|row| row.arm_success.is_some()) {
+        if told.len() > 3 {
+            break;
+        }
+        if !told.contains(&other.arm_role.as_deref()) {
+            told.push(other.arm_role.as_deref());
+            write!(text, "; ")?;
+            arm(text, other)?;
+        }
+    }
+    Ok(())
+}
+
+fn arm(text: &mut String, row: &Observation<'_>) -> std::fmt::Result {
+    write!(text, "{}", row.arm.as_deref().unwrap_or("arm"))?;
+    for word in [row.arm_operation.as_deref(), row.arm_variant.as_deref(), row.tls_server_name.as_deref()] {
+        if let Some(word) = word {
+            write!(text, " {}", cut_off(word))?;
+        }
+    }
+    if row.ip.is_some() {
+        write!(text, " at ")?;
+        address(text, row)?;
+    }
+    match (row.arm_success, row.arm_failure) {
+        (_, Some(failure)) => write!(text, " → {failure}")?,
+        (Some(_), None) => write!(text, " → worked")?,
+        (None, None) => write!(text, " → not run")?,
+    }
+    if let Some(rate) = row.arm_goodput_bytes_s {
+        write!(text, ", {:.0} kB/s", rate / 1e3)?;
+    }
+    if let Some(loss) = row.arm_loss_share {
+        write!(text, ", {:.0} % lost", loss * 100.0)?;
+    }
+    match row.arm_note.as_deref() {
+        Some(note) => write!(text, ", {}", cut_off(note)),
+        None => Ok(()),
     }
 }
 

@@ -4,10 +4,12 @@
 //!   line ──parse──► Raw ──chain──► Observation*     (one row a chain)
 //!                    │  └─control─► Control*
 //!                    ├──nettests──► Observation*     (application statements)
+//!                    ├──arms──────► Observation*     (things that a comparing test tried)
 //!                    └──issues────► Reject*          (everything that could not be read)
 //!   and every text passes scrub before it leaves
 //! ```
 
+mod arms;
 mod body;
 mod cert;
 mod chain;

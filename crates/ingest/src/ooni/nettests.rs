@@ -63,6 +63,9 @@ pub fn fixed_target(test: &str) -> Option<&'static str> {
         "http_invalid_request_line" | "http_header_field_manipulation" => "http-middlebox",
         "ndt" | "dash" => "speed",
         "portfiltering" => "ports",
+        // Tests of our own that are about the network and not about one host.
+        "whitelist" | "blackout" | "initiation" => "network",
+        "dns_interception" => "dns",
         _ => return None,
     })
 }

@@ -7,7 +7,7 @@ use okno_model::{Control, Failure, Measurement, Observation, Text, Timestamp};
 
 use super::chain::{self, Link};
 use super::raw::{Connect, Handshake, Outcome, Raw, Request};
-use super::{nettests, traffic};
+use super::{arms, nettests, traffic};
 use crate::host;
 use crate::reference::{Reference, is_bogon};
 
@@ -33,6 +33,7 @@ pub fn observations<'a>(
     let mut rows: Vec<Observation<'a>> = links.iter().map(|link| frame.row(link)).collect();
     let statements = nettests::statements(&measurement.test_name, raw);
     rows.extend(statements.into_iter().map(|row| frame.statement(row)));
+    rows.extend(arms::arms(raw).into_iter().map(|arm| frame.arm(arm)));
     frame.stated_lookup(&mut rows);
     for (number, row) in rows.iter_mut().enumerate() {
         row.observation = u32::try_from(number).unwrap_or(u32::MAX);
@@ -230,6 +231,14 @@ impl<'a> Frame<'_, 'a> {
         row.dns_failure = Some(failure);
         row.dns_answers = Some(0);
         rows.push(row);
+    }
+
+    fn arm(&self, arm: arms::Arm<'a>) -> Observation<'a> {
+        let mut row = self.blank();
+        row.start_utc = self.after(arm.t0_us);
+        arms::fill(arm, &mut row);
+        self.annotate(&mut row);
+        row
     }
 
     fn statement(&self, statement: nettests::AppRow<'a>) -> Observation<'a> {
