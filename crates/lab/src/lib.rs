@@ -14,6 +14,7 @@ pub mod matrix;
 pub mod nation;
 pub mod net;
 pub mod path;
+pub mod probe;
 pub mod quic;
 pub mod replay;
 pub mod run;

@@ -14,6 +14,7 @@ use std::io;
 use std::rc::Rc;
 
 use futures::{AsyncRead, AsyncWrite};
+use okno_probe::net::IcmpNotice;
 use okno_wire::{Endpoint, Instant};
 use smoltcp::socket::tcp::State;
 
@@ -30,8 +31,10 @@ pub enum NetErrorKind {
     Reset,
     /// no answer in time
     TimedOut,
-    /// ICMP says there is no way, or the host has no address of that family
+    /// ICMP says that the host cannot be reached
     Unreachable,
+    /// ICMP says that there is no route, or the host has no address of that family
+    NetworkUnreachable,
     /// the port is taken
     InUse,
     /// the connection was closed before all that was expected had come
@@ -57,6 +60,7 @@ impl From<NetError> for io::Error {
             NetErrorKind::Reset => io::ErrorKind::ConnectionReset,
             NetErrorKind::TimedOut => io::ErrorKind::TimedOut,
             NetErrorKind::Unreachable => io::ErrorKind::HostUnreachable,
+            NetErrorKind::NetworkUnreachable => io::ErrorKind::NetworkUnreachable,
             NetErrorKind::InUse => io::ErrorKind::AddrInUse,
             NetErrorKind::Closed => io::ErrorKind::UnexpectedEof,
             NetErrorKind::TooLong => io::ErrorKind::InvalidData,
@@ -248,8 +252,11 @@ impl Net {
         Ok(stream)
     }
 
-    /// Opens a TCP port on all of the host's addresses.
+    /// Opens a TCP port on all of the host's addresses; 0 takes a free one.
     pub fn listen(&self, port: u16) -> Result<TcpListener, NetError> {
+        let taken = |host: &Host, port: u16| host.tcp.listeners.contains_key(&port);
+        let free = || self.with(|host, _, _| host.ephemeral(taken));
+        let port = if port == 0 { free().ok_or_else(|| self.error(NetErrorKind::InUse))? } else { port };
         self.with(|host, _, _| host.tcp_listen(port, 1_024)).map_err(|kind| self.error(kind))?;
         Ok(TcpListener { net: self.clone(), port })
     }
@@ -273,11 +280,7 @@ impl Net {
     /// Opens a UDP port that talks to one end alone and learns of ICMP errors.
     pub fn udp_connect(&self, remote: Endpoint) -> Result<UdpSocket, NetError> {
         let socket = self.udp_bind(0)?;
-        self.with(|host, _, _| {
-            if let Some(port) = host.udp.get_mut(&socket.port) {
-                port.peer = Some(remote);
-            }
-        });
+        socket.set_peer(remote);
         Ok(socket)
     }
 
@@ -290,7 +293,7 @@ impl Net {
         patience: Duration,
     ) -> Result<PingReply, NetError> {
         let key = self.with(|host, wires, node| host.ping(node, wires, remote, ttl, len));
-        let key = key.ok_or_else(|| self.error(NetErrorKind::Unreachable))?;
+        let key = key.ok_or_else(|| self.error(NetErrorKind::NetworkUnreachable))?;
         let answer = poll_fn(|context| {
             self.with(|host, _, _| match host.pings.pending.get_mut(&key) {
                 Some(pending) => match pending.answer {
@@ -383,6 +386,18 @@ impl TcpStream {
     /// Bytes that were sent and are not acknowledged.
     pub fn unacknowledged(&self) -> usize {
         self.with(|host, _, _| host.tcp.at(self.index).map_or(0, |c| c.socket().send_queue()))
+    }
+
+    /// Smoothed round-trip time, segments sent again, segment size.
+    pub fn facts(&self) -> (Option<Duration>, u32, u32) {
+        self.with(|host, _, _| host.tcp.at(self.index).map_or((None, 0, 0), |c| c.congestion.facts()))
+    }
+
+    /// Takes the ICMP errors about this connection that came since the last call.
+    pub fn notices(&self) -> Vec<IcmpNotice> {
+        self.with(|host, _, _| {
+            host.tcp.at(self.index).map(|c| core::mem::take(&mut c.notices)).unwrap_or_default()
+        })
     }
 
     /// Takes what has come; 0 at the end of the stream.
@@ -546,6 +561,11 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
+    /// The own port.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The next connection whose handshake is done.
     pub async fn accept(&mut self) -> Result<TcpStream, NetError> {
         let index = poll_fn(|context| {
@@ -583,6 +603,15 @@ impl UdpSocket {
         self.port
     }
 
+    /// From now on only datagrams and ICMP errors of this end count.
+    pub fn set_peer(&self, remote: Endpoint) {
+        self.net.with(|host, _, _| {
+            if let Some(port) = host.udp.get_mut(&self.port) {
+                port.peer = Some(remote);
+            }
+        });
+    }
+
     /// Sends a datagram; in fragments when it is larger than the path takes.
     pub fn send_to(&self, bytes: &[u8], to: Endpoint) -> Result<(), NetError> {
         self.send_with(bytes, to, None)
@@ -592,7 +621,14 @@ impl UdpSocket {
     pub fn send_with(&self, bytes: &[u8], to: Endpoint, ttl: Option<u8>) -> Result<(), NetError> {
         self.net
             .with(|host, wires, node| host.udp_send(node, wires, (self.port, to), ttl, bytes))
-            .ok_or_else(|| self.net.error(NetErrorKind::Unreachable))
+            .ok_or_else(|| self.net.error(NetErrorKind::NetworkUnreachable))
+    }
+
+    /// Takes the ICMP errors about datagrams of this port that came since the last call.
+    pub fn notices(&self) -> Vec<IcmpNotice> {
+        self.net.with(|host, _, _| {
+            host.udp.get_mut(&self.port).map(|p| core::mem::take(&mut p.notices)).unwrap_or_default()
+        })
     }
 
     /// The next datagram, or the ICMP error about one that a connected port sent.
@@ -635,19 +671,21 @@ pub struct RawSocket {
 
 impl RawSocket {
     /// The next packet, whole, and when it came.
-    pub async fn receive(&self) -> (Instant, Vec<u8>) {
-        poll_fn(|context| {
-            self.net.with(|host, _, _| {
-                let (_, socket) =
-                    host.raw.sockets.get_mut(&self.index).expect("a raw socket exists until it is dropped");
-                if let Some(packet) = socket.queue.pop_front() {
-                    return Poll::Ready(packet);
-                }
-                socket.reader = Some(context.waker().clone());
-                Poll::Pending
-            })
+    pub fn poll_receive(&self, context: &mut Context<'_>) -> Poll<(Instant, Vec<u8>)> {
+        self.net.with(|host, _, _| {
+            let (_, socket) =
+                host.raw.sockets.get_mut(&self.index).expect("a raw socket exists until it is dropped");
+            if let Some(packet) = socket.queue.pop_front() {
+                return Poll::Ready(packet);
+            }
+            socket.reader = Some(context.waker().clone());
+            Poll::Pending
         })
-        .await
+    }
+
+    /// The next packet; see [`Self::poll_receive`].
+    pub async fn receive(&self) -> (Instant, Vec<u8>) {
+        poll_fn(|context| self.poll_receive(context)).await
     }
 
     /// The next packet within `patience`.

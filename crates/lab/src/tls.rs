@@ -11,6 +11,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use okno_model::Failure;
+use okno_probe::net::TlsGround;
 use okno_wire::Instant;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair, SanType,
@@ -254,6 +255,13 @@ pub fn server_config(
     Arc::new(config)
 }
 
+/// The ground for TLS that probes stand on: these authorities' certificates (DER) are trusted.
+pub fn ground(trusted: &[Vec<u8>]) -> TlsGround {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(trusted.iter().map(|der| CertificateDer::from(der.clone())));
+    TlsGround { provider: provider(), roots: Arc::new(roots), clock: Arc::new(VirtualTime) }
+}
+
 /// A client's TLS setup: it trusts these authorities' certificates (DER).
 pub fn client_config(trusted: &[Vec<u8>], versions: TlsVersions, alpn: &[&str]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
@@ -329,6 +337,7 @@ pub const fn net_failure(kind: NetErrorKind) -> Failure {
         NetErrorKind::Reset => Failure::ConnectionReset,
         NetErrorKind::TimedOut => Failure::GenericTimeout,
         NetErrorKind::Unreachable => Failure::HostUnreachable,
+        NetErrorKind::NetworkUnreachable => Failure::NetworkUnreachable,
         NetErrorKind::InUse => Failure::AddressInUse,
         NetErrorKind::Closed => Failure::Eof,
         NetErrorKind::TooLong => Failure::MessageTooLong,

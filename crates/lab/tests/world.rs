@@ -101,7 +101,7 @@ fn a_closed_port_refuses_and_a_silent_host_times_out() {
     let nowhere = line.world.block_on(line.client, |net| async move {
         net.connect(end("192.0.2.99", 81)).await.err().unwrap().kind
     });
-    assert_eq!(nowhere, Some(NetErrorKind::Unreachable));
+    assert_eq!(nowhere, Some(NetErrorKind::NetworkUnreachable));
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn a_large_datagram_goes_in_fragments_and_a_narrow_link_narrows_tcp() {
 fn a_raw_claim_keeps_the_stack_from_answering() {
     let (mut line, _) = echo_line(1);
     let flags = line.world.block_on(line.client, |net| async move {
-        let raw = net.raw(RawClaim { protocol: number::TCP, port: 4_444 });
+        let raw = net.raw(RawClaim::of(number::TCP, 4_444));
         let ip = IpRepr::new(ip(CLIENT), ip(SERVER));
         let mut syn = TcpRepr::data(4_444, 7, 100, 0);
         syn.flags = flag::SYN;
@@ -605,7 +605,7 @@ fn taps_stream_into_one_trace_and_extension_headers_reach_the_stack() {
     line.world.tap(okno_lab::world::LinkId(0), Side::A, Box::new(Pcapng::sink(&trace, 0)));
     line.world.tap(okno_lab::world::LinkId(3), Side::B, Box::new(Pcapng::sink(&trace, 1)));
     let flags = line.world.block_on(line.client, |net| async move {
-        let raw = net.raw(RawClaim { protocol: number::TCP, port: 4_444 });
+        let raw = net.raw(RawClaim::of(number::TCP, 4_444));
         let mut ip = IpRepr::new(ip("2001:db8:1::2"), ip(SERVER6));
         ip.extensions = vec![(number::DESTINATION_OPTIONS, vec![0; 8]), (number::FRAGMENT, vec![0; 8])];
         let mut syn = TcpRepr::data(4_444, 7, 100, 0);

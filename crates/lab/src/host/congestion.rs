@@ -63,6 +63,8 @@ pub(crate) struct Congestion {
     smooth: Option<(Duration, Duration)>,
     /// what the peer sent last: its next sequence number and its window
     peer: Option<(u32, u16)>,
+    /// segments that were sent again
+    again: u32,
 }
 
 const fn after(a: u32, b: u32) -> bool {
@@ -92,7 +94,13 @@ impl Congestion {
             timed: None,
             smooth: None,
             peer: None,
+            again: 0,
         }
+    }
+
+    /// Smoothed round-trip time, segments sent again, segment size.
+    pub fn facts(&self) -> (Option<Duration>, u32, u32) {
+        (self.smooth.map(|(mean, _)| mean), self.again, self.mss)
     }
 
     const fn flight(&self) -> u32 {
@@ -270,6 +278,9 @@ impl Congestion {
             return;
         }
         let (seq, end) = (tcp.seq(), tcp.seq().wrapping_add(len));
+        if self.started && !after(end, self.top) {
+            self.again += 1;
+        }
         if tcp.has(flag::SYN) {
             (self.una, self.next, self.top) = (seq, end, end);
             (self.started, self.progress, self.waits) = (true, now, now);

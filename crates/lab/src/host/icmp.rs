@@ -5,6 +5,7 @@ use core::task::Waker;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use okno_probe::net::IcmpNotice;
 use okno_wire::build::{self, IpRepr};
 use okno_wire::packet::{IcmpView, PacketView, number};
 use okno_wire::{Endpoint, Instant};
@@ -33,6 +34,8 @@ pub struct PingReply {
     pub answer: PingAnswer,
     /// after how long
     pub after: Duration,
+    /// TTL that the answer came with
+    pub ttl: u8,
 }
 
 pub(crate) struct PendingPing {
@@ -52,11 +55,11 @@ pub(crate) struct PingTable {
 }
 
 impl PingTable {
-    fn answer(&mut self, now: Instant, key: u32, from: IpAddr, answer: PingAnswer) {
+    fn answer(&mut self, now: Instant, key: u32, (from, ttl): (IpAddr, u8), answer: PingAnswer) {
         if let Some(pending) = self.pending.get_mut(&key)
             && pending.answer.is_none()
         {
-            pending.answer = Some(PingReply { from, answer, after: now.since(pending.sent) });
+            pending.answer = Some(PingReply { from, answer, after: now.since(pending.sent), ttl });
             if let Some(waker) = pending.waker.take() {
                 waker.wake();
             }
@@ -114,7 +117,7 @@ impl Host {
             }
             // The identifier that comes back through a NAT is the one that was sent.
             (true, 0) | (false, 129) => {
-                self.pings.answer(wires.now, icmp.rest(), view.source, PingAnswer::Reply);
+                self.pings.answer(wires.now, icmp.rest(), (view.source, view.ttl), PingAnswer::Reply);
             }
             (true, 3 | 11) | (false, 1..=3) => self.icmp_error(node, wires, view, icmp),
             _ => {}
@@ -128,26 +131,34 @@ impl Host {
         let expired = kind == if is_v4 { 11 } else { 3 };
         if let Some(key) = complaint.echo {
             let answer = if expired { PingAnswer::TimeExceeded } else { PingAnswer::Unreachable(kind, code) };
-            return self.pings.answer(wires.now, key, view.source, answer);
+            return self.pings.answer(wires.now, key, (view.source, view.ttl), answer);
+        }
+        let notice = IcmpNotice { at: wires.now, from: view.source, kind, code };
+        match complaint.protocol {
+            number::TCP => self.tcp_notice((complaint.own, complaint.remote), notice),
+            number::UDP => self.udp_notice(complaint.own.port, complaint.remote, notice),
+            _ => {}
         }
         let too_big = if is_v4 { (kind, code) == (3, 4) } else { kind == 2 };
         if too_big {
             return self.too_big(node, wires, &complaint, icmp.rest(), is_v4);
         }
         let port_closed = if is_v4 { (kind, code) == (3, 3) } else { (kind, code) == (1, 4) };
-        let kind = if expired {
-            // Linux takes it for a soft error (EHOSTUNREACH only while connecting): nothing is ended by it.
-            return;
-        } else if port_closed {
-            NetErrorKind::Refused
-        } else {
-            NetErrorKind::Unreachable
+        let no_route = if is_v4 { matches!((kind, code), (3, 0 | 6 | 9)) } else { (kind, code) == (1, 0) };
+        // What Linux makes of them: icmp_err_convert in net/ipv4/icmp.c, icmpv6_err_convert in net/ipv6/icmp.c.
+        let kind = match () {
+            () if port_closed => NetErrorKind::Refused,
+            () if no_route => NetErrorKind::NetworkUnreachable,
+            () => NetErrorKind::Unreachable,
         };
         match complaint.protocol {
             number::TCP => {
                 self.tcp_error(node, wires, (complaint.own, complaint.remote), complaint.sequence, kind);
             }
-            number::UDP => self.udp_error(wires.now, complaint.own.port, complaint.remote, kind),
+            // To UDP a TTL that ran out is a soft error, which is not told (__udp4_lib_err).
+            number::UDP if !expired => {
+                self.udp_error(wires.now, complaint.own.port, complaint.remote, kind);
+            }
             _ => {}
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! A claim takes what it names out of the host's own stack, so that no kernel-like reset answers for it.
 
+use core::net::IpAddr;
 use core::task::Waker;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,6 +21,17 @@ pub struct RawClaim {
     pub protocol: u8,
     /// the host's port; 0 is all, and the only sense where the protocol has no ports
     pub port: u16,
+    /// packets from this address alone, and errors about packets to it; from anybody when `None`
+    pub remote: Option<IpAddr>,
+    /// whether the host's own stack does not see them
+    pub takes: bool,
+}
+
+impl RawClaim {
+    /// All packets of a protocol to a port (0: to any), which the host's stack does not see.
+    pub const fn of(protocol: u8, port: u16) -> Self {
+        Self { protocol, port, remote: None, takes: true }
+    }
 }
 
 #[derive(Default)]
@@ -36,7 +48,8 @@ pub(crate) struct RawTable {
 }
 
 impl RawTable {
-    /// Gives the packet, or the ICMP error about a claimed one, to the first socket that claims it.
+    /// Gives the packet, or the ICMP error about a claimed one, to the first socket that takes it and to all
+    /// before it that only watch. True when one took it.
     pub fn takes(&mut self, now: Instant, view: &PacketView<'_>) -> bool {
         if self.sockets.is_empty() {
             return false;
@@ -44,34 +57,38 @@ impl RawTable {
         let own_port = view.ports().1;
         let quoted = quoted(view);
         for (claim, socket) in self.sockets.values_mut() {
-            let claims = |(protocol, port): (u8, u16)| {
-                protocol == claim.protocol && (claim.port == 0 || claim.port == port)
+            let claims = |(protocol, port, remote): (u8, u16, IpAddr)| {
+                protocol == claim.protocol
+                    && (claim.port == 0 || claim.port == port)
+                    && claim.remote.is_none_or(|wanted| wanted == remote)
             };
-            if claims((view.protocol, own_port)) || quoted.is_some_and(claims) {
+            if claims((view.protocol, own_port, view.source)) || quoted.is_some_and(claims) {
                 if socket.queue.len() < QUEUE {
                     socket.queue.push_back((now, view.bytes().to_vec()));
                 }
                 if let Some(waker) = socket.reader.take() {
                     waker.wake();
                 }
-                return true;
+                if claim.takes {
+                    return true;
+                }
             }
         }
         false
     }
 }
 
-/// Protocol and own port of the packet that an ICMP error quotes.
-fn quoted(view: &PacketView<'_>) -> Option<(u8, u16)> {
+/// Protocol, own port and receiver of the packet that an ICMP error quotes.
+fn quoted(view: &PacketView<'_>) -> Option<(u8, u16, IpAddr)> {
     let Transport::Icmp(icmp) = view.transport else { return None };
     let is_error = match view.protocol {
         number::ICMP => matches!(icmp.kind(), 3 | 11 | 12),
         _ => icmp.kind() < 128,
     };
     let quote = icmp.payload();
-    let (own, _) = ip::addresses(quote).filter(|_| is_error)?;
+    let (own, remote) = ip::addresses(quote).filter(|_| is_error)?;
     let (protocol, at) =
         if own.is_ipv4() { (quote[9], usize::from(quote[0] & 15) * 4) } else { (quote[6], 40) };
     let port = quote.get(at..at + 2)?;
-    Some((protocol, u16::from_be_bytes([port[0], port[1]])))
+    Some((protocol, u16::from_be_bytes([port[0], port[1]]), remote))
 }

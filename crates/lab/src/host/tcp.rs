@@ -7,6 +7,7 @@ use core::task::Waker;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
+use okno_probe::net::IcmpNotice;
 use okno_wire::build::{IpRepr, TcpRepr};
 use okno_wire::packet::{PacketView, TcpView, flag};
 use okno_wire::{Endpoint, Instant};
@@ -29,12 +30,17 @@ pub(crate) type Ends = (Endpoint, Endpoint);
 /// How long a connection that nobody holds may wait for the other side's FIN (Linux's tcp_fin_timeout).
 const ORPHAN_LIFE: Duration = Duration::from_secs(60);
 
+/// ICMP errors that a connection keeps until somebody asks for them.
+const MAX_NOTICES: usize = 64;
+
 /// A connection.
 pub(crate) struct Connection {
     pub ends: Ends,
     pub reader: Option<Waker>,
     pub writer: Option<Waker>,
     pub failure: Option<NetError>,
+    /// ICMP errors about segments of this connection, the oldest first
+    pub notices: Vec<IcmpNotice>,
     /// when the handshake was done
     pub established: Option<Instant>,
     /// a program holds it, or it waits to be accepted
@@ -46,7 +52,7 @@ pub(crate) struct Connection {
     sockets: SocketSet<'static>,
     handle: SocketHandle,
     seed: u64,
-    congestion: Congestion,
+    pub congestion: Congestion,
 }
 
 /// A listening port.
@@ -282,6 +288,7 @@ impl Host {
             reader: None,
             writer: None,
             failure: None,
+            notices: Vec::new(),
             established: None,
             held: false,
             listener: None,
@@ -304,7 +311,7 @@ impl Host {
         remote: Endpoint,
         ttl: Option<u8>,
     ) -> Result<u32, NetErrorKind> {
-        let ip = self.address_for(remote.ip).ok_or(NetErrorKind::Unreachable)?;
+        let ip = self.address_for(remote.ip).ok_or(NetErrorKind::NetworkUnreachable)?;
         let taken = |host: &Self, port| {
             host.tcp.by_ends.contains_key(&(Endpoint { ip, port }, remote))
                 || host.tcp.listeners.contains_key(&port)
@@ -524,6 +531,16 @@ impl Host {
         // A socket that was closed before it could say so has nothing left to do.
         if self.tcp.at(index).is_some_and(|connection| connection.state() == State::Closed) {
             self.tcp.remove(index);
+        }
+    }
+
+    /// Notes an ICMP error for those who ask.
+    pub(super) fn tcp_notice(&mut self, ends: Ends, notice: IcmpNotice) {
+        let Some(index) = self.tcp.by_ends.get(&ends).copied() else { return };
+        if let Some(connection) = self.tcp.at(index)
+            && connection.notices.len() < MAX_NOTICES
+        {
+            connection.notices.push(notice);
         }
     }
 

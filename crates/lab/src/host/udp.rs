@@ -3,6 +3,7 @@
 use core::task::Waker;
 use std::collections::VecDeque;
 
+use okno_probe::net::IcmpNotice;
 use okno_wire::build::{self, IpRepr};
 use okno_wire::packet::{PacketView, number};
 use okno_wire::{Endpoint, Instant};
@@ -38,6 +39,8 @@ pub(crate) struct UdpPort {
     /// only datagrams and errors of this end count
     pub peer: Option<Endpoint>,
     pub failure: Option<NetError>,
+    /// ICMP errors about what was sent from here, the oldest first
+    pub notices: Vec<IcmpNotice>,
 }
 
 impl Host {
@@ -77,6 +80,19 @@ impl Host {
         let segment = build::udp_segment(&ip, port, to.port, payload);
         self.send_payload(node, wires, &ip, number::UDP, &segment);
         Some(())
+    }
+
+    /// Notes an ICMP error for those who ask (Linux's error queue, IP_RECVERR).
+    pub(super) fn udp_notice(&mut self, own_port: u16, remote: Endpoint, notice: IcmpNotice) {
+        if let Some(port) = self.udp.get_mut(&own_port)
+            && port.peer.is_none_or(|peer| peer == remote)
+            && port.notices.len() < QUEUE
+        {
+            port.notices.push(notice);
+            if let Some(waker) = port.reader.take() {
+                waker.wake();
+            }
+        }
     }
 
     /// An ICMP error about a datagram that this host sent: only a connected port learns of it, as in Linux.
