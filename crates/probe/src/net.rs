@@ -304,6 +304,9 @@ pub trait Net {
     fn udp(&self, setup: UdpSetup) -> Result<Rc<dyn Datagrams>, NetError>;
     /// Asks the system's resolver for addresses, as an ordinary program does.
     fn lookup(&self, name: &str) -> Task<'static, Result<Vec<IpAddr>, Failure>>;
+    /// Tells which addresses were found for `name`, by whatever resolver or helper. A guard lets connections
+    /// to them pass when the name itself is among the test's contacts; the others need not know.
+    fn resolved(&self, _name: &str, _addresses: &[IpAddr]) {}
     /// The system's resolver, where it is known.
     fn system_resolver(&self) -> Option<Endpoint>;
     /// An echo request of `len` bytes and its answer.
