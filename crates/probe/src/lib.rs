@@ -18,6 +18,7 @@ pub mod helper;
 pub mod measurement;
 pub mod net;
 pub mod nettests;
+pub mod talk;
 
 pub use experiment::{Context, Experiment, Manual, Risk};
 pub use net::{Net, Task, World};

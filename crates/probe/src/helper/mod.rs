@@ -4,3 +4,4 @@ pub mod dialback;
 pub mod fragments;
 pub mod partner;
 pub mod replay;
+pub mod udp_echo;

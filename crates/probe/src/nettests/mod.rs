@@ -1,1 +1,3 @@
 //! The tests, one module each.
+
+pub mod vpn_protocols;
