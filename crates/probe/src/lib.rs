@@ -10,15 +10,23 @@
 //! This crate opens no socket and knows no clock: a [`net::Net`] is an argument. It knows nothing of any
 //! censor; what a test concludes belongs to `okno-detect`.
 
+pub mod address;
 pub mod arm_book;
 pub mod arms;
+pub mod dns;
 pub mod experiment;
 pub mod flow;
 pub mod helper;
+mod hpke;
+pub mod http;
+pub mod limits;
 pub mod measurement;
 pub mod net;
 pub mod nettests;
 pub mod talk;
+pub mod tcp;
+pub mod tls;
+pub mod trace;
 
 pub use experiment::{Context, Experiment, Manual, Risk};
 pub use net::{Net, Task, World};
