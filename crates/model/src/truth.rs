@@ -40,7 +40,7 @@ table! {
         mechanism: Text<'a>,
         /// kind of act, of policy or of fault
         kind: Text<'a>,
-        /// flow: `tcp 10.0.0.16:40000 > 198.18.8.1:443`
+        /// flow: `tcp 10.0.0.16:40000 > 11.18.8.1:443`
         flow: Text<'a>,
         /// id of the service that was concerned
         target: Text<'a>,

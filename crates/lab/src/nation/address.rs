@@ -4,9 +4,13 @@
 //! |---|---|
 //! | 10.0.0.0/8 | fixed and datacentre subscribers, a /20 a cell (RFC 1918) |
 //! | 100.64.0.0/10 | subscribers behind carrier-grade NAT, a /20 a cell, used again after 1,024 (RFC 6598) |
-//! | 198.18.0.0/16 | hosting, a /24 each (RFC 2544) |
-//! | 198.19.0.0/16 | cells' own: shared public addresses, resolvers, routers: 16 a cell (RFC 2544) |
-//! | 2001:db8::/32 | IPv6: a /48 each, hosting from 2001:db8:f000:: on (RFC 3849) |
+//! | 11.18.0.0/16 | hosting, a /24 each |
+//! | 11.19.0.0/16 | cells' own: shared public addresses, resolvers, routers: 16 a cell |
+//! | 2a0f:ffff::/32 | IPv6: a /48 each, hosting from 2a0f:ffff:f000:: on |
+//!
+//! The last three are no addresses for documentation, because measurements must take them for what they are in
+//! the lab, public ones: an answer with an address that nobody can have is a sign of a forged answer. 11.0.0.0/8
+//! belongs to a network that announces no public service; nothing of the lab ever leaves the process.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -76,25 +80,25 @@ impl<'a> AddressPlan<'a> {
     pub fn subscriber6(&self, cell: Cell, number: u32) -> Ipv6Addr {
         let cell = u16::try_from(cell.number % 0xe000).unwrap_or(0);
         let number = u16::try_from(number % 0xffff).unwrap_or(0);
-        Ipv6Addr::new(0x2001, 0xdb8, cell, number, 0, 0, 0, 1)
+        Ipv6Addr::new(0x2a0f, 0xffff, cell, number, 0, 0, 0, 1)
     }
 
     /// One of the 16 addresses that a cell has for itself.
     pub fn own(&self, cell: Cell, number: u32) -> Ipv4Addr {
-        Ipv4Addr::from_bits(0xc613_0000 | ((cell.number % 4096) << 4) | (number % 16))
+        Ipv4Addr::from_bits(0x0b13_0000 | ((cell.number % 4096) << 4) | (number % 16))
     }
 
     /// Address of a server of a hosting; `number` counts servers of this hosting from 0.
     pub fn server(&self, hosting: usize, number: u32) -> Ipv4Addr {
         let hosting = u32::try_from(hosting % 256).unwrap_or(0);
-        Ipv4Addr::from_bits(0xc612_0000 | (hosting << 8) | (1 + number % 254))
+        Ipv4Addr::from_bits(0x0b12_0000 | (hosting << 8) | (1 + number % 254))
     }
 
     /// IPv6 address of a server of a hosting.
     pub fn server6(&self, hosting: usize, number: u32) -> Ipv6Addr {
         let hosting = 0xf000 | u16::try_from(hosting % 0xfff).unwrap_or(0);
         let number = u16::try_from(number % 0xffff).unwrap_or(0);
-        Ipv6Addr::new(0x2001, 0xdb8, hosting, 0, 0, 0, 1, 1 + number)
+        Ipv6Addr::new(0x2a0f, 0xffff, hosting, 0, 0, 0, 1, 1 + number)
     }
 
     /// All addresses of a hosting.
@@ -132,8 +136,8 @@ mod tests {
         let nation = Nation::default();
         let plan = AddressPlan::new(&nation);
         let cell = |number| Cell { number, network: 0, region: 0 };
-        assert_eq!(plan.own(cell(0), 15).to_string(), "198.19.0.15");
-        assert_eq!(plan.own(cell(1), 0).to_string(), "198.19.0.16");
+        assert_eq!(plan.own(cell(0), 15).to_string(), "11.19.0.15");
+        assert_eq!(plan.own(cell(1), 0).to_string(), "11.19.0.16");
         assert_eq!(plan.subscriber(cell(3), 0).to_string(), "10.0.48.16");
     }
 }
