@@ -174,6 +174,7 @@ pub async fn query_within(
     let answer = within(&*scope.world, patience, work).await;
     let mut answer = answer.unwrap_or_else(|| Answer::failed(Failure::GenericTimeout));
     answer.sent = Some(from);
+    scope.world.resolved(name, &answer.addresses);
     write_record(scope, resolver, &question, from, &answer);
     scope.event("resolve_done", resolver.engine(), None, scope.now(), answer.failure.map_or(Ok(0), Err));
     answer

@@ -16,6 +16,7 @@ pub mod arms;
 pub mod dns;
 pub mod experiment;
 pub mod flow;
+pub mod guard;
 pub mod helper;
 mod hpke;
 pub mod http;
