@@ -13,6 +13,7 @@
 pub mod address;
 pub mod arm_book;
 pub mod arms;
+pub mod cookies;
 pub mod dns;
 pub mod experiment;
 pub mod flow;
@@ -24,6 +25,8 @@ pub mod limits;
 pub mod measurement;
 pub mod net;
 pub mod nettests;
+pub mod page;
+pub mod redirect;
 pub mod talk;
 pub mod tcp;
 pub mod tls;

@@ -5,3 +5,4 @@ pub mod fragments;
 pub mod partner;
 pub mod replay;
 pub mod udp_echo;
+pub mod web;
