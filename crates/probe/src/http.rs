@@ -202,7 +202,7 @@ pub fn authority(url: &str) -> String {
 }
 
 /// Path and query of a URL.
-fn target(url: &str) -> String {
+pub(crate) fn target(url: &str) -> String {
     let Ok(url) = url::Url::parse(url) else { return "/".to_owned() };
     match url.query() {
         Some(query) => format!("{}?{query}", url.path()),

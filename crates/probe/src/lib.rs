@@ -26,6 +26,7 @@ pub mod measurement;
 pub mod net;
 pub mod nettests;
 pub mod page;
+pub mod quic;
 pub mod redirect;
 pub mod talk;
 pub mod tcp;

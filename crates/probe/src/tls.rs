@@ -505,11 +505,7 @@ pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         failure: result.as_ref().err().copied(),
         no_tls_verify: !options.verify,
         peer_certificates: chain,
-        server_name: match &options.sni {
-            Sni::Same => name.to_owned(),
-            Sni::Absent => String::new(),
-            Sni::Other(other) => other.clone(),
-        },
+        server_name: shown_text(options, name),
         echconfig: match &options.ech {
             Ech::Off => None,
             Ech::Grease => Some("GREASE".to_owned()),
@@ -527,6 +523,15 @@ pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     scope.trace.add_tls(record);
     scope.event("tls_handshake_done", "tls", Some(remote), scope.now(), done);
     result
+}
+
+/// The name in the hello, as it is recorded.
+pub(crate) fn shown_text(options: &TlsOptions, name: &str) -> String {
+    match &options.sni {
+        Sni::Same => name.to_owned(),
+        Sni::Absent => String::new(),
+        Sni::Other(other) => other.clone(),
+    }
 }
 
 async fn run<S: AsyncRead + AsyncWrite + Unpin>(
