@@ -89,6 +89,8 @@ pub struct TlsOptions {
     pub versions: Versions,
     /// whether the certificate must verify
     pub verify: bool,
+    /// authorities that are trusted beside the world's, DER
+    pub authorities: Vec<Vec<u8>>,
     /// cipher suites by number in this order; empty is the provider's order
     pub suites: Vec<u16>,
     /// key exchange groups by number in this order; the first gets the key share; empty is the provider's
@@ -106,6 +108,7 @@ impl Default for TlsOptions {
             alpn: Vec::new(),
             versions: Versions::Both,
             verify: true,
+            authorities: Vec::new(),
             suites: Vec::new(),
             groups: Vec::new(),
             ech: Ech::Off,
@@ -225,7 +228,7 @@ pub(crate) fn setup(ground: &TlsGround, name: &str, options: &TlsOptions) -> Res
         Sni::Other(other) => parse(other)?,
     };
     let provider = provider(ground, options);
-    let inner = if options.verify { Some(verifier(&ground.roots, &provider)?) } else { None };
+    let inner = if options.verify { Some(verifier(&roots(ground, options), &provider)?) } else { None };
     let judge =
         Arc::new(Judge { inner, name: verified, provider: provider.clone(), shown: Mutex::default() });
     let builder = ClientConfig::builder_with_details(provider.clone(), ground.clock.clone());
@@ -248,6 +251,16 @@ pub(crate) fn setup(ground: &TlsGround, name: &str, options: &TlsOptions) -> Res
     config.enable_sni = options.sni != Sni::Absent;
     config.alpn_protocols = options.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
     Ok(Setup { config: Arc::new(config), judge, shown_name })
+}
+
+/// The world's authorities and the further ones of the options.
+fn roots(ground: &TlsGround, options: &TlsOptions) -> Arc<RootCertStore> {
+    if options.authorities.is_empty() {
+        return ground.roots.clone();
+    }
+    let mut roots = (*ground.roots).clone();
+    roots.add_parsable_certificates(options.authorities.iter().map(|der| der.clone().into()));
+    Arc::new(roots)
 }
 
 fn verifier(
