@@ -1,7 +1,21 @@
 //! The tests, one module each, and their registry.
 
+pub mod backend;
+pub mod facebook_messenger;
+pub mod http_header_field_manipulation;
+pub mod http_invalid_request_line;
+pub mod obfs4;
+pub mod redact;
+pub mod signal;
+pub mod snowflake;
+pub mod telegram;
+pub mod tor;
+pub mod tor_targets;
+pub mod torsf;
+pub mod urlgetter;
 pub mod vpn_protocols;
 pub mod web_connectivity;
+pub mod whatsapp;
 
 use std::rc::Rc;
 
@@ -11,7 +25,17 @@ use serde_json::Value;
 use crate::experiment::Experiment;
 
 /// Names of all tests, sorted.
-pub const ALL: &[&str] = &["vpn_protocols"];
+pub const ALL: &[&str] = &[
+    "facebook_messenger",
+    "http_header_field_manipulation",
+    "http_invalid_request_line",
+    "signal",
+    "telegram",
+    "tor",
+    "torsf",
+    "vpn_protocols",
+    "whatsapp",
+];
 
 /// The test of this name with these options: a JSON object with fields of its configuration, or null.
 ///
@@ -19,7 +43,17 @@ pub const ALL: &[&str] = &["vpn_protocols"];
 /// In words: that there is no such test, or what is wrong with the options.
 pub fn by_name(name: &str, options: &Value) -> Result<Rc<dyn Experiment>, String> {
     match name {
+        "facebook_messenger" => made::<facebook_messenger::FacebookMessenger>(options),
+        "http_header_field_manipulation" => {
+            made::<http_header_field_manipulation::HttpHeaderFieldManipulation>(options)
+        }
+        "http_invalid_request_line" => made::<http_invalid_request_line::HttpInvalidRequestLine>(options),
+        "signal" => made::<signal::Signal>(options),
+        "telegram" => made::<telegram::Telegram>(options),
+        "tor" => made::<tor::Tor>(options),
+        "torsf" => made::<torsf::Torsf>(options),
         "vpn_protocols" => made::<vpn_protocols::VpnProtocols>(options),
+        "whatsapp" => made::<whatsapp::Whatsapp>(options),
         _ => Err(format!("no test `{name}`; there are {}", ALL.join(", "))),
     }
 }
