@@ -78,6 +78,16 @@ impl ArmBook {
         self.len() == 0
     }
 
+    /// Whether any closed arm whose name begins so failed.
+    pub fn any_failed(&self, prefix: &str) -> bool {
+        self.arms.borrow().iter().any(|arm| arm.name.starts_with(prefix) && !arm.worked())
+    }
+
+    /// Whether the arm that was closed last worked.
+    pub fn last_worked(&self) -> bool {
+        self.arms.borrow().last().is_some_and(Arm::worked)
+    }
+
     /// `arms`, and `series` where any was kept: seconds and bytes until then, by arm.
     pub fn keys(&self) -> Map<String, Value> {
         let mut keys = Map::new();

@@ -32,6 +32,7 @@ pub mod talk;
 pub mod tcp;
 pub mod tls;
 pub mod trace;
+pub mod trial;
 
 pub use experiment::{Context, Experiment, Manual, Risk};
 pub use net::{Net, Task, World};

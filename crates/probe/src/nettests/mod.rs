@@ -1,14 +1,20 @@
 //! The tests, one module each, and their registry.
 
 pub mod backend;
+pub mod blackout;
+pub mod connection_policer;
 pub mod facebook_messenger;
+pub mod fragment_census;
 pub mod http_header_field_manipulation;
 pub mod http_invalid_request_line;
+pub mod initiation;
 pub mod obfs4;
+pub mod packet_budget;
 pub mod redact;
 pub mod signal;
 pub mod snowflake;
 pub mod telegram;
+pub mod throttling;
 pub mod tor;
 pub mod tor_targets;
 pub mod torsf;
@@ -16,6 +22,7 @@ pub mod urlgetter;
 pub mod vpn_protocols;
 pub mod web_connectivity;
 pub mod whatsapp;
+pub mod whitelist;
 
 use std::rc::Rc;
 
@@ -26,15 +33,22 @@ use crate::experiment::Experiment;
 
 /// Names of all tests, sorted.
 pub const ALL: &[&str] = &[
+    "blackout",
+    "connection_policer",
     "facebook_messenger",
+    "fragment_census",
     "http_header_field_manipulation",
     "http_invalid_request_line",
+    "initiation",
+    "packet_budget",
     "signal",
     "telegram",
+    "throttling",
     "tor",
     "torsf",
     "vpn_protocols",
     "whatsapp",
+    "whitelist",
 ];
 
 /// The test of this name with these options: a JSON object with fields of its configuration, or null.
@@ -43,17 +57,24 @@ pub const ALL: &[&str] = &[
 /// In words: that there is no such test, or what is wrong with the options.
 pub fn by_name(name: &str, options: &Value) -> Result<Rc<dyn Experiment>, String> {
     match name {
+        "blackout" => made::<blackout::Blackout>(options),
+        "connection_policer" => made::<connection_policer::ConnectionPolicer>(options),
         "facebook_messenger" => made::<facebook_messenger::FacebookMessenger>(options),
+        "fragment_census" => made::<fragment_census::FragmentCensus>(options),
         "http_header_field_manipulation" => {
             made::<http_header_field_manipulation::HttpHeaderFieldManipulation>(options)
         }
         "http_invalid_request_line" => made::<http_invalid_request_line::HttpInvalidRequestLine>(options),
+        "initiation" => made::<initiation::Initiation>(options),
+        "packet_budget" => made::<packet_budget::PacketBudget>(options),
         "signal" => made::<signal::Signal>(options),
         "telegram" => made::<telegram::Telegram>(options),
+        "throttling" => made::<throttling::Throttling>(options),
         "tor" => made::<tor::Tor>(options),
         "torsf" => made::<torsf::Torsf>(options),
         "vpn_protocols" => made::<vpn_protocols::VpnProtocols>(options),
         "whatsapp" => made::<whatsapp::Whatsapp>(options),
+        "whitelist" => made::<whitelist::Whitelist>(options),
         _ => Err(format!("no test `{name}`; there are {}", ALL.join(", "))),
     }
 }
