@@ -91,6 +91,10 @@ pub trait Experiment {
     fn manual(&self) -> &'static Manual;
     /// Whether it measures an input (a URL, an endpoint) or itself knows what to measure.
     fn takes_input(&self) -> bool;
+    /// Whether nothing else may run beside it: it measures rates, counts or losses of this line.
+    fn alone(&self) -> bool {
+        false
+    }
     /// Every host that it would contact for this input. A session contacts no other.
     fn contacts(&self, input: Option<&str>) -> Vec<Contact>;
     /// Runs, and gives the test keys. Interference is data: this cannot fail. `Err` is for an input that the

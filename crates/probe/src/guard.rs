@@ -151,6 +151,7 @@ pub struct Ledger {
     /// theoretical arrival time of the next connection, by address (GCRA, ITU-T I.371)
     connections: RefCell<BTreeMap<IpAddr, Instant>>,
     datagrams: RefCell<BTreeMap<IpAddr, Instant>>,
+    own: RefCell<BTreeSet<IpAddr>>,
 }
 
 impl Ledger {
@@ -162,6 +163,7 @@ impl Ledger {
             attempts: RefCell::default(),
             connections: RefCell::default(),
             datagrams: RefCell::default(),
+            own: RefCell::default(),
         })
     }
 
@@ -173,6 +175,18 @@ impl Ledger {
     /// Who was contacted and what was refused, in order of names.
     pub fn attempts(&self) -> Vec<Attempt> {
         self.attempts.borrow().iter().cloned().collect()
+    }
+
+    /// Own addresses that connections had or that others told.
+    pub fn own_addresses(&self) -> BTreeSet<IpAddr> {
+        self.own.borrow().clone()
+    }
+
+    /// In a namespace the own address may be the target's too, and then hides nothing.
+    fn has(&self, own: IpAddr, remote: IpAddr) {
+        if own != remote && !own.is_unspecified() {
+            self.own.borrow_mut().insert(own);
+        }
     }
 
     fn note(&self, host: String, port: String, refused: Option<Why>) {
@@ -331,6 +345,7 @@ impl Net for Guard {
                 inner.sleep_until(turn).await;
             }
             let stream = inner.connect(how).await?;
+            ledger.has(stream.ends().0.ip, how.remote.ip);
             Ok(Box::new(Counted { stream, ledger, clock: inner }) as Box<dyn Stream>)
         })
     }
@@ -352,6 +367,9 @@ impl Net for Guard {
             return Err(self.refusal());
         }
         let inner = self.inner.udp(setup)?;
+        if let Some(peer) = setup.peer {
+            self.shared.ledger.has(inner.local().ip, peer.ip);
+        }
         Ok(Rc::new(GuardedDatagrams { inner, shared: self.shared.clone(), clock: self.inner.clone() }))
     }
 
@@ -378,6 +396,11 @@ impl Net for Guard {
             self.shared.found.borrow_mut().extend(addresses.iter().copied());
         }
         self.inner.resolved(name, addresses);
+    }
+
+    fn saw_own_address(&self, ip: IpAddr) {
+        self.shared.ledger.own.borrow_mut().insert(ip);
+        self.inner.saw_own_address(ip);
     }
 
     fn system_resolver(&self) -> Option<Endpoint> {

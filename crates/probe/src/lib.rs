@@ -28,6 +28,8 @@ pub mod nettests;
 pub mod page;
 pub mod quic;
 pub mod redirect;
+pub mod scrub;
+pub mod session;
 pub mod talk;
 pub mod tcp;
 pub mod tls;

@@ -307,6 +307,9 @@ pub trait Net {
     /// Tells which addresses were found for `name`, by whatever resolver or helper. A guard lets connections
     /// to them pass when the name itself is among the test's contacts; the others need not know.
     fn resolved(&self, _name: &str, _addresses: &[IpAddr]) {}
+    /// Tells an own address that somebody outside has told, as STUN servers do. A session scrubs it; the
+    /// others need not know.
+    fn saw_own_address(&self, _ip: IpAddr) {}
     /// The system's resolver, where it is known.
     fn system_resolver(&self) -> Option<Endpoint>;
     /// An echo request of `len` bytes and its answer.
