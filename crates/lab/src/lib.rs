@@ -19,6 +19,7 @@ pub mod quic;
 pub mod replay;
 pub mod run;
 pub mod scenario;
+pub mod score;
 pub mod services;
 pub mod stream;
 pub mod summary;

@@ -15,10 +15,8 @@ use okno_probe::nettests::web_connectivity::verdict::judge;
 use serde_json::{Map, Value};
 
 fn shared(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("OKNO_SHARED_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-        PathBuf::from,
-    );
+    let root = std::env::var_os("OKNO_SHARED_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from);
     let path = root.join(path);
     if path.exists() {
         return Some(path);

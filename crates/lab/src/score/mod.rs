@@ -1,0 +1,121 @@
+//! The closed loop: what probes in scenarios measured, judged as `okno observe` judges, against the truth.
+//!
+//! ```text
+//! scenario ─run─► lines + labels ─judged─► verdicts ─board─► TP FP FN TN, delays, calibration
+//!                                             └──────fit───► posteriors of rules (rules/fitted.toml)
+//! ```
+//! How truth and verdict are matched, and what is left out of the count, is docs/scoring.md; the code that decides
+//! it is [`matching`] and [`label`] alone.
+
+pub mod board;
+pub mod figures;
+mod judged;
+pub mod label;
+pub mod matching;
+mod text;
+
+use okno_detect::{Knowledge, Ruleset};
+use okno_ingest::reference::Reference;
+use okno_model::Truth;
+use serde::Serialize;
+
+use crate::run::Observer;
+use board::{Board, Tally};
+pub use judged::{Desk, Finding, Judged};
+pub use label::{Deed, Label};
+
+/// Ends the name of a benign twin.
+const TWIN: &str = "-benign";
+
+/// Whether a scenario of this name is a benign twin.
+pub fn is_twin(scenario: &str) -> bool {
+    scenario.ends_with(TWIN)
+}
+
+/// What one run of a scenario gave: measurements as text, their truth, and when boxes acted on anybody.
+#[derive(Clone, Debug, Default)]
+pub struct Collected {
+    /// the scenario's name
+    pub scenario: String,
+    /// one line of JSON a measurement
+    pub lines: Vec<String>,
+    /// their truth, in the same order
+    pub labels: Vec<Label>,
+    /// cell, mechanism, and the first moment in µs since 1970
+    pub onsets: std::collections::BTreeMap<(String, String), i64>,
+}
+
+impl Collected {
+    /// Nothing yet, of a scenario of this name.
+    pub fn of(scenario: &str) -> Self {
+        Self { scenario: scenario.to_owned(), ..Self::default() }
+    }
+}
+
+impl Observer for Collected {
+    fn truth(&mut self, row: &Truth<'_>) -> Result<(), String> {
+        if row.class == "act"
+            && matches!(&*row.kind, "dropped" | "rewritten" | "injected" | "policed" | "delayed")
+        {
+            let key = (row.cell.to_string(), row.mechanism.to_string());
+            let at = row.at_utc.micros();
+            self.onsets.entry(key).and_modify(|first| *first = at.min(*first)).or_insert(at);
+        }
+        Ok(())
+    }
+}
+
+/// The boards of one ruleset.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Boards {
+    /// name of the ruleset
+    pub rules: String,
+    /// scenarios with a censor
+    pub censored: Board,
+    /// their benign twins
+    pub benign: Board,
+}
+
+/// Scores runs by one ruleset.
+pub struct Scorer<'r> {
+    rules: &'r Ruleset,
+    reference: Reference,
+    knowledge: Knowledge,
+    censored: Tally,
+    benign: Tally,
+}
+
+impl<'r> Scorer<'r> {
+    /// Nothing scored yet.
+    pub fn new(rules: &'r Ruleset) -> Self {
+        let knowledge = Knowledge::empty();
+        let (censored, benign) = Default::default();
+        Self { rules, reference: Reference::empty(), knowledge, censored, benign }
+    }
+
+    /// Judges and counts a run. Gives what was judged, in the order of the lines, for those who want more.
+    pub fn add(&mut self, run: &Collected) -> Vec<Option<Judged>> {
+        let judged = Desk::new(self.rules, &self.reference, &self.knowledge).judge(&run.lines);
+        let tally = if is_twin(&run.scenario) { &mut self.benign } else { &mut self.censored };
+        for ((cell, mechanism), at) in &run.onsets {
+            tally.act(&run.scenario, cell, mechanism, *at);
+        }
+        for (label, one) in run.labels.iter().zip(&judged) {
+            tally.add(label, one.as_ref());
+        }
+        judged
+    }
+
+    /// The boards.
+    pub fn boards(&self) -> Boards {
+        let stamp = self.rules.stamp();
+        Boards {
+            rules: self.rules.name().to_owned(),
+            censored: self.censored.board(stamp),
+            benign: self.benign.board(stamp),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
