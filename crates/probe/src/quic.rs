@@ -357,7 +357,8 @@ async fn run(
     }
     // A server that did answer shall not keep trying.
     close(&driver);
-    Err(result.and_then(Result::err).unwrap_or(Failure::GenericTimeout))
+    let failure = result.and_then(Result::err).unwrap_or(Failure::GenericTimeout);
+    Err(setup.refused().unwrap_or(failure))
 }
 
 fn open(scope: &Scope, remote: Endpoint, setup: &Setup, options: &QuicOptions) -> Result<Driver, Failure> {

@@ -136,6 +136,7 @@ struct Judge {
     name: ServerName<'static>,
     provider: Arc<CryptoProvider>,
     shown: Mutex<Vec<Vec<u8>>>,
+    refused: Mutex<Option<Failure>>,
 }
 
 impl Judge {
@@ -155,10 +156,12 @@ impl ServerCertVerifier for Judge {
     ) -> Result<ServerCertVerified, Error> {
         let chain = core::iter::once(end_entity).chain(intermediates).map(|der| der.to_vec()).collect();
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = chain;
-        match &self.inner {
-            Some(inner) => inner.verify_server_cert(end_entity, intermediates, &self.name, ocsp, now),
-            None => Ok(ServerCertVerified::assertion()),
+        let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
+        let verdict = inner.verify_server_cert(end_entity, intermediates, &self.name, ocsp, now);
+        if let Err(error) = &verdict {
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure_of(error));
         }
+        verdict
     }
 
     fn verify_tls12_signature(
@@ -193,6 +196,11 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// Why the chain was refused, if it was: QUIC's errors keep only the alert.
+    pub(crate) fn refused(&self) -> Option<Failure> {
+        *self.judge.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The chain that was shown since the last call, DER, the server's own first.
     pub(crate) fn take_chain(&self) -> Vec<Binary> {
         self.judge.take_shown().into_iter().map(Binary).collect()
@@ -229,8 +237,13 @@ pub(crate) fn setup(ground: &TlsGround, name: &str, options: &TlsOptions) -> Res
     };
     let provider = provider(ground, options);
     let inner = if options.verify { Some(verifier(&roots(ground, options), &provider)?) } else { None };
-    let judge =
-        Arc::new(Judge { inner, name: verified, provider: provider.clone(), shown: Mutex::default() });
+    let judge = Arc::new(Judge {
+        inner,
+        name: verified,
+        provider: provider.clone(),
+        shown: Mutex::default(),
+        refused: Mutex::default(),
+    });
     let builder = ClientConfig::builder_with_details(provider.clone(), ground.clock.clone());
     let broken = |_| Failure::SslFailedHandshake;
     let builder = match &options.ech {

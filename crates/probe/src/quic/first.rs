@@ -50,11 +50,12 @@ pub enum QuicCame {
 }
 
 impl QuicCame {
-    /// OONI's name; `None` where a server answered as servers do.
+    /// OONI's name; `None` where a server answered. A close is an answer: the hello is not meant to lead to a
+    /// connection, and a server may not like it (no common signature scheme), but it has seen it.
     pub const fn failure(&self) -> Option<Failure> {
         match self {
-            Self::ServerHello | Self::Answer | Self::Retry | Self::Negotiation(_) => None,
-            Self::Close(_) | Self::Other => Some(Failure::QuicHandshake),
+            Self::ServerHello | Self::Answer | Self::Retry | Self::Negotiation(_) | Self::Close(_) => None,
+            Self::Other => Some(Failure::QuicHandshake),
             Self::Silence => Some(Failure::GenericTimeout),
             Self::Failed(failure) => Some(*failure),
         }
