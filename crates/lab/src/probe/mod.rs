@@ -4,6 +4,7 @@
 //! A measurement runs as one program of its host: what it draws comes from that program's stream.
 
 pub mod bench;
+mod envelope;
 mod lookup;
 
 use core::net::IpAddr;
@@ -26,6 +27,7 @@ use crate::host::{PingAnswer, RawClaim};
 use crate::net::{self, Net, RawSocket, TcpListener, TcpStream, UdpSocket};
 
 pub use bench::{Bench, Server};
+pub use envelope::{Envelope, Finished};
 
 /// A host of the lab as the world of measurements.
 #[derive(Clone)]

@@ -55,6 +55,8 @@ pub(crate) struct Layout {
     pub uplink: LinkId,
     pub resolver: NodeId,
     pub resolver_ip: IpAddr,
+    /// where subscribers share an address
+    pub nat: Option<NodeId>,
     /// by position in [`Plan::services`]; only those that the cell uses
     pub servers: BTreeMap<usize, (NodeId, LinkId)>,
 }
@@ -113,7 +115,7 @@ pub(crate) fn build(site: Site<'_>, plan: &Plan<'_>, used: &[usize]) -> (World, 
     let mut world = World::new(Setup { seed: site.seed(), start: scenario.start, traced: true });
     let own = |number| IpAddr::V4(addresses.own(site.cell, number));
     let access = world.router("r1", &[own(2)], false);
-    let mut path = Path { site, own: 3, uplink: None, filters: Vec::new(), last: access };
+    let mut path = Path { site, own: 3, uplink: None, nat: None, filters: Vec::new(), last: access };
     let slots = site.timeline().slots();
     let near = |placement: &Placement| matches!(placement, Placement::Tspu | Placement::Upstream);
     // the state's box sees subscribers' addresses: it stands before the shared address
@@ -146,8 +148,8 @@ pub(crate) fn build(site: Site<'_>, plan: &Plan<'_>, used: &[usize]) -> (World, 
         servers.insert(at, (host, link));
     }
     let uplink = path.uplink.expect("the second router was linked");
-    let filters = path.filters;
-    (world, Layout { filters, access, uplink, resolver, resolver_ip, servers })
+    let (filters, nat) = (path.filters, path.nat);
+    (world, Layout { filters, access, uplink, resolver, resolver_ip, nat, servers })
 }
 
 fn site_exchange<'s>(site: Site<'s>) -> Option<&'s crate::nation::Exchange> {
@@ -167,6 +169,7 @@ struct Path<'s> {
     site: Site<'s>,
     own: u32,
     uplink: Option<LinkId>,
+    nat: Option<NodeId>,
     filters: Vec<Filter>,
     last: NodeId,
 }
@@ -193,6 +196,7 @@ impl Path<'_> {
         let addresses = AddressPlan::new(&self.site.scenario.nation);
         let outside = vec![addresses.own(self.site.cell, 0)];
         let node = world.nat("cgnat", NatSetup::carrier(outside));
+        self.nat = Some(node);
         self.join(world, node, micros(100));
     }
 

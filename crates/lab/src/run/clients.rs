@@ -43,6 +43,7 @@ pub(crate) fn used_services(site: Site<'_>, plan: &Plan<'_>, counts: &[u32]) -> 
             used.extend(plan.position(&group.resolver));
         }
     }
+    used.extend(super::probes::used_services(site, plan));
     used.into_iter().collect()
 }
 
@@ -109,6 +110,7 @@ impl Cast<'_, '_> {
                 world.net(*node).spawn(move |net| servers::resolver(net, names, house, None));
             }
             super::apps::serve(world, *node, speaks, service.port);
+            super::probes::serve(world, *node, speaks, *at, self.certificates);
         }
         for client in clients {
             if let Some(group) = self.site.scenario.clients.get(client.group) {

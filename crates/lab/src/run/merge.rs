@@ -5,6 +5,7 @@ use okno_wire::Instant;
 
 use super::cell::Site;
 use super::clients::Noted;
+use super::measured::{self, Measured, ProbeMeasurement};
 use super::plan::Plan;
 use super::running::{Batch, CellAct, ends, kind_name, transport_name};
 use super::{Observer, Progress, RunError, Trace};
@@ -25,6 +26,7 @@ pub(crate) struct Merger<'a, 's> {
     sequence: u64,
     outcomes: u64,
     acts: u64,
+    measurements: u64,
     /// policies and faults that are still to be told, last first
     waiting: Vec<(Instant, Truth<'static>)>,
 }
@@ -32,6 +34,7 @@ pub(crate) struct Merger<'a, 's> {
 enum Row {
     Act(CellAct),
     Outcome(Noted),
+    Measured(Box<Measured>),
 }
 
 impl<'a, 's> Merger<'a, 's> {
@@ -69,6 +72,7 @@ impl<'a, 's> Merger<'a, 's> {
             sequence: 0,
             outcomes: 0,
             acts: 0,
+            measurements: 0,
             waiting,
         }
     }
@@ -102,6 +106,8 @@ impl<'a, 's> Merger<'a, 's> {
         for (cell, batch) in batches {
             rows.extend(batch.acts.into_iter().map(|act| (act.at, cell, Row::Act(act))));
             rows.extend(batch.outcomes.into_iter().map(|noted| (noted.done, cell, Row::Outcome(noted))));
+            let measured = batch.measured.into_iter();
+            rows.extend(measured.map(|one| (one.done, cell, Row::Measured(Box::new(one)))));
             if let Some(Some(interface)) = self.interfaces.get(cell) {
                 packets.extend(batch.packets.into_iter().map(|packet| (packet.at, *interface, packet)));
             }
@@ -117,6 +123,7 @@ impl<'a, 's> Merger<'a, 's> {
                     self.tell(row)?;
                 }
                 Row::Outcome(noted) => self.outcome(cell, &noted)?,
+                Row::Measured(measured) => self.measurement(cell, &measured)?,
             }
         }
         self.tell_until(end)?;
@@ -160,6 +167,14 @@ impl<'a, 's> Merger<'a, 's> {
         };
         self.summing.outcome(&row);
         self.observer.outcome(&row).map_err(RunError::Observer)
+    }
+
+    fn measurement(&mut self, cell: usize, measured: &Measured) -> Result<(), RunError> {
+        let Some(site) = self.sites.get(cell).copied() else { return Ok(()) };
+        self.measurements += 1;
+        let truth = measured::truth(self.scenario, self.plan, site, measured, self.measurements);
+        let row = ProbeMeasurement { line: &measured.line, truth: &truth };
+        self.observer.measurement(&row).map_err(RunError::Observer)
     }
 
     fn act_row(&self, cell: usize, of: &CellAct) -> Truth<'s> {

@@ -11,8 +11,10 @@ mod cell;
 mod clients;
 mod engines;
 mod faults;
+mod measured;
 mod merge;
 mod plan;
+mod probes;
 mod running;
 mod servers;
 mod timeline;
@@ -33,6 +35,7 @@ use running::{Batch, CellEnd, Running};
 use servers::Certificates;
 
 pub use engines::check as check_profiles;
+pub use measured::{MeasuredAct, MeasuredFault, MeasurementTruth, ProbeMeasurement};
 pub use plan::{Placed, Plan};
 pub use timeline::{FilterState, Mode, State, Timeline};
 
@@ -108,6 +111,11 @@ pub trait Observer {
     /// A packet at the subscriber's side of a recorded cell; `interface` is the cell's place in
     /// [`interfaces`].
     fn packet(&mut self, _interface: u32, _record: TapRecord<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// What a probe measured, with what really happened; in the order of their ends.
+    fn measurement(&mut self, _measurement: &ProbeMeasurement<'_>) -> Result<(), String> {
         Ok(())
     }
 

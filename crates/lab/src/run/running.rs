@@ -4,6 +4,7 @@
 //! the same nanosecond.
 
 use core::cell::RefCell;
+use core::net::IpAddr;
 use core::time::Duration;
 use std::rc::Rc;
 
@@ -14,6 +15,7 @@ use super::cell::{self, Layout, Site, Wire, box_mode};
 use super::clients::{self, Noted};
 use super::engines::{Engines, Key};
 use super::faults::Faults;
+use super::measured::{Attribution, Measured};
 use super::plan::Plan;
 use super::servers::House;
 use super::timeline::{State, Timeline};
@@ -37,6 +39,7 @@ pub(crate) struct CellAct {
 pub(crate) struct Batch {
     pub acts: Vec<CellAct>,
     pub outcomes: Vec<Noted>,
+    pub measured: Vec<Measured>,
     pub packets: Vec<KeptRecord>,
 }
 
@@ -69,6 +72,10 @@ pub(crate) struct Running<'s> {
     outcomes: Rc<RefCell<Vec<Noted>>>,
     recording: Option<Recording>,
     acts: Vec<CellAct>,
+    nat: Option<NodeId>,
+    measured: Rc<RefCell<Vec<Measured>>>,
+    problem: Rc<RefCell<Option<String>>>,
+    attribution: Attribution,
 }
 
 impl<'s> Running<'s> {
@@ -89,9 +96,18 @@ impl<'s> Running<'s> {
             house: house.clone(),
             outcomes: outcomes.clone(),
         };
+        let probes = cast.probe_hosts(&mut world);
         let hosts = cast.hosts(&mut world, counts);
         world.fill_routes();
         cast.start(&mut world, &hosts);
+        let (measured, problem) = (Rc::default(), Rc::default());
+        cast.start_probes(&world, &probes, &measured, &problem).map_err(Fatal::Internal)?;
+        let own: Vec<Vec<IpAddr>> = probes.into_iter().map(|probe| probe.addresses).collect();
+        let attribution = Attribution::new(&own);
+        let nat = layout.nat.filter(|_| !attribution.is_idle());
+        if let Some(nat) = nat {
+            world.log_nat(nat);
+        }
         let timeline = site.timeline();
         let recording = trace.wants(&site.name()).then(Recording::default);
         if let Some(recording) = &recording {
@@ -107,7 +123,23 @@ impl<'s> Running<'s> {
         let filters = standing(&layout);
         let asn = site.network.asn;
         let acts = Vec::new();
-        Ok(Self { world, timeline, engines, faults, filters, asn, changes, house, outcomes, recording, acts })
+        Ok(Self {
+            world,
+            timeline,
+            engines,
+            faults,
+            filters,
+            asn,
+            changes,
+            house,
+            outcomes,
+            recording,
+            acts,
+            nat,
+            measured,
+            problem,
+            attribution,
+        })
     }
 
     /// Runs up to and including `end`.
@@ -128,15 +160,30 @@ impl<'s> Running<'s> {
         }
         self.collect();
         let packets = self.recording.as_ref().map(Recording::take).unwrap_or_default();
-        Ok(Batch { acts: core::mem::take(&mut self.acts), outcomes: self.outcomes.take(), packets })
+        if let Some(problem) = self.problem.take() {
+            return Err(Fatal::Internal(problem));
+        }
+        let mut measured = self.measured.take();
+        for one in &mut measured {
+            self.attribution.settle(one);
+        }
+        let acts = core::mem::take(&mut self.acts);
+        Ok(Batch { acts, outcomes: self.outcomes.take(), measured, packets })
     }
 
     /// Gives acts so far to the profiles that did them.
     fn collect(&mut self) {
+        if let Some(nat) = self.nat {
+            self.attribution.learn(self.world.take_nat_log(nat));
+        }
         for deed in self.world.take_deeds() {
             if let Some(filter) = self.filters.iter().find(|filter| filter.node == deed.node) {
                 let (slot, profile) = (filter.slot.clone(), filter.profile.clone());
-                self.acts.push(CellAct { at: deed.act.at, slot, profile, act: deed.act });
+                let act = CellAct { at: deed.act.at, slot, profile, act: deed.act };
+                if !self.attribution.is_idle() {
+                    self.attribution.act(&act);
+                }
+                self.acts.push(act);
             }
         }
     }

@@ -34,6 +34,8 @@ pub(crate) struct Certificates {
     pub trusted: Vec<Vec<u8>>,
     /// client's setup
     pub client: Arc<rustls::ClientConfig>,
+    /// ground for probes' TLS
+    pub ground: okno_probe::net::TlsGround,
     /// by position in the plan: valid and expired
     servers: Vec<Option<[Arc<ServerConfig>; 2]>>,
     quic: Vec<Option<Arc<ServerConfig>>>,
@@ -64,7 +66,8 @@ impl Certificates {
             quic.push(speaks(Protocol::Quic).then(|| config(back(60), end, crate::quic::ALPN)));
         }
         let client = tls::client_config(&trusted, TlsVersions::Both, &["http/1.1"]);
-        Self { trusted, client, servers, quic }
+        let ground = tls::ground(&trusted);
+        Self { trusted, client, ground, servers, quic }
     }
 }
 

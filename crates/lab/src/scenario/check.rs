@@ -25,6 +25,7 @@ pub(crate) fn check(scenario: &Scenario, report: &Report) {
     policies(scenario, report);
     faults(scenario, report);
     clients(scenario, report);
+    super::probes::check(scenario, report);
 }
 
 fn times(scenario: &Scenario, report: &Report) {
@@ -57,7 +58,7 @@ fn known_or<'a>(word: &Word, known: impl IntoIterator<Item = &'a str>, kind: &st
 
 /// Names of networks and regions are checked against the whole model, so that a scenario cut down by
 /// overrides stays valid; a place that exists nowhere is a typo.
-fn target(target: &Where, scenario: &Scenario, report: &Report) {
+pub(super) fn target(target: &Where, scenario: &Scenario, report: &Report) {
     let all = |word: &&Word| word.text != "*";
     let accesses = ACCESSES.iter().map(|(name, _)| *name);
     for word in target.networks.iter().filter(all) {

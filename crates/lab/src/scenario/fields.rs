@@ -394,6 +394,21 @@ impl<'a, 't> Fields<'a, 't> {
         lists
     }
 
+    /// Notes a mistake at a place of this table.
+    pub fn wrong_at(&self, place: Place, what: impl Into<String>, fix: impl Into<String>) {
+        self.report.add(place, what, fix);
+    }
+
+    /// Every key with its value as JSON, whatever it is: what another part of the program reads.
+    pub fn values(&self) -> Vec<(Word, serde_json::Value)> {
+        let word =
+            |key: &Spanned<_>, name: String| Word { text: name, place: self.source.place(&key.span()) };
+        self.table
+            .iter()
+            .map(|(key, value)| (word(key, key.get_ref().to_string()), json(value.get_ref())))
+            .collect()
+    }
+
     /// Says of each key that nobody asked for that it is unknown.
     pub fn finish(&self) {
         let known = self.known.borrow();
@@ -403,6 +418,23 @@ impl<'a, 't> Fields<'a, 't> {
                 let what = format!("unknown key `{name}` in {}", self.title);
                 self.report.add(self.source.place(&key.span()), what, did_you_mean(name, &known));
             }
+        }
+    }
+}
+
+/// A value of TOML as JSON; dates become texts, numbers that JSON does not have become null.
+fn json(value: &DeValue<'_>) -> serde_json::Value {
+    match value {
+        DeValue::String(text) => text.to_string().into(),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).map_or(serde_json::Value::Null, Into::into)
+        }
+        DeValue::Float(number) => number.as_str().parse::<f64>().map_or(serde_json::Value::Null, Into::into),
+        DeValue::Boolean(flag) => (*flag).into(),
+        DeValue::Datetime(moment) => moment.to_string().into(),
+        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            table.iter().map(|(key, item)| (key.get_ref().to_string(), json(item.get_ref()))).collect()
         }
     }
 }

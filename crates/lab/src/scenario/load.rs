@@ -67,6 +67,8 @@ pub struct Overrides {
     pub clients_per_cell: Option<u32>,
     /// clients in all, instead of the scenario's own number: shared by the groups as theirs are
     pub clients: Option<u32>,
+    /// only probes: clients are left out, so that scoring is fast
+    pub probes_only: bool,
 }
 
 impl Scenario {
@@ -172,6 +174,12 @@ fn override_with(scenario: &mut Scenario, overrides: &Overrides, report: &Report
     scenario.seed = overrides.seed.unwrap_or(scenario.seed);
     scenario.start = overrides.start.unwrap_or(scenario.start);
     scenario.end = overrides.end.unwrap_or(scenario.end);
+    if overrides.probes_only {
+        scenario.clients.clear();
+        if scenario.probes.is_empty() {
+            report.add(Place::default(), "there are no probes", "add `[[probe]]` tables, or let clients run");
+        }
+    }
     if let Some(most) = overrides.clients_per_cell {
         for group in &mut scenario.clients {
             (group.per_cell, group.total) = (most.min(group.per_cell.max(1)), 0);

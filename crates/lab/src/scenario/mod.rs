@@ -9,6 +9,7 @@ pub(crate) mod fields;
 mod load;
 mod model;
 mod parse;
+pub(crate) mod probes;
 pub(crate) mod problem;
 
 pub use check::{MAX_CLIENTS, MAX_DAYS, MAX_ROUNDS};
@@ -18,6 +19,7 @@ pub use model::{
     ACTIVITIES, Activity, ClientGroup, Fault, FaultKind, ListChange, PLACEMENTS, PROTOCOLS, Placement,
     Policy, PolicyAction, ProfileFile, Protocol, Scenario, Service, Where,
 };
+pub use probes::{MAX_MEASUREMENTS, ProbeGroup, ProbeTest};
 pub use problem::{MAX_PROBLEMS, Place, Problem, ScenarioError};
 
 #[cfg(test)]

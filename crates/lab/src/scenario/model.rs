@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use okno_wire::Instant;
 
 use super::fields::Word;
+use super::probes::ProbeGroup;
 use super::problem::Place;
 use crate::nation::Nation;
 
@@ -44,6 +45,8 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// who measures what
     pub clients: Vec<ClientGroup>,
+    /// who measures with the probe
+    pub probes: Vec<ProbeGroup>,
     /// names of the files, for [`Place::file`]
     pub files: Vec<String>,
     /// ids of all networks of the model, selected or not
@@ -113,6 +116,12 @@ pub enum Protocol {
     FakeTls,
     /// DTLS as a Snowflake proxy or a call's peer speaks it, on UDP port 40001
     Dtls,
+    /// the probe's test helper, HTTPS on TCP port 443
+    Helper,
+    /// the partner of the probe's own tests: replays, uploads, calls back
+    Partner,
+    /// echo of datagrams for tests that send noise of a protocol's sizes
+    UdpEcho,
 }
 
 /// Names of [`Protocol`] in a scenario.
@@ -128,6 +137,9 @@ pub const PROTOCOLS: &[(&str, Protocol)] = &[
     ("sip", Protocol::Sip),
     ("fake-tls", Protocol::FakeTls),
     ("dtls", Protocol::Dtls),
+    ("helper", Protocol::Helper),
+    ("partner", Protocol::Partner),
+    ("udp-echo", Protocol::UdpEcho),
 ];
 
 /// Whom a policy, a fault or a group of clients concerns.

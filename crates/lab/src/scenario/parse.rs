@@ -10,6 +10,7 @@ use super::model::{
     ACTIVITIES, Activity, ClientGroup, Fault, FaultKind, ListChange, PLACEMENTS, PROTOCOLS, Placement,
     Policy, PolicyAction, Protocol, Scenario, Service, Where,
 };
+use super::probes::{self, ProbeGroup};
 use super::problem::Place;
 use crate::nation::{Nation, parse_nation};
 
@@ -40,6 +41,7 @@ pub(crate) struct Draft {
     policies: Vec<DraftPolicy>,
     faults: Vec<DraftFault>,
     clients: Vec<ClientGroup>,
+    probes: Vec<ProbeGroup>,
 }
 
 #[derive(Debug)]
@@ -102,6 +104,7 @@ impl Draft {
         self.policies.extend(root.tables("policy", MAX_TABLES).iter().map(policy));
         self.faults.extend(root.tables("fault", MAX_TABLES).iter().map(fault));
         self.clients.extend(root.tables("client", MAX_TABLES).iter().map(client));
+        self.probes.extend(root.tables("probe", MAX_TABLES).iter().map(probes::probe));
     }
 
     /// Puts what was read together; what is missing or contradicts itself goes to the report.
@@ -140,6 +143,7 @@ impl Draft {
             policies,
             faults,
             clients: core::mem::take(&mut self.clients),
+            probes: core::mem::take(&mut self.probes),
             files: Vec::new(),
             known_networks: Vec::new(),
             known_regions: Vec::new(),
@@ -183,7 +187,7 @@ fn set(field: &mut String, word: Option<Word>) {
     }
 }
 
-fn target(fields: &Fields<'_, '_>) -> Where {
+pub(super) fn target(fields: &Fields<'_, '_>) -> Where {
     Where { networks: fields.texts("networks", 1_000), regions: fields.texts("regions", 1_000) }
 }
 

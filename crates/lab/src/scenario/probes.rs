@@ -109,9 +109,8 @@ fn references(value: &Value, found: &mut Vec<String>) {
         Value::String(text) => {
             let mut parts = text.split("service:");
             parts.next();
-            found.extend(
-                parts.map(|part| part.split(|c: char| !is_of_id(c)).next().unwrap_or("").to_owned()),
-            );
+            found
+                .extend(parts.map(|part| part.split(|c: char| !is_of_id(c)).next().unwrap_or("").to_owned()));
         }
         Value::Array(items) => items.iter().for_each(|item| references(item, found)),
         Value::Object(fields) => fields.values().for_each(|item| references(item, found)),
@@ -225,7 +224,8 @@ pub(super) fn check(scenario: &Scenario, report: &Report) {
             report.add(group.place, "`every` is shorter than a second", "take \"1s\" or more");
         }
         let rounds = group.rounds_within(scenario);
-        all = all.saturating_add(each.saturating_mul(rounds).saturating_mul(cells * u64::from(group.per_cell)));
+        all =
+            all.saturating_add(each.saturating_mul(rounds).saturating_mul(cells * u64::from(group.per_cell)));
         if all > MAX_MEASUREMENTS {
             let what = format!("{all} measurements, more than {MAX_MEASUREMENTS}");
             report.add(group.place, what, "take fewer probes, a longer `every`, or `rounds`");

@@ -58,7 +58,7 @@ use router::{Router, Table};
 
 pub use inspection::{BoxCount, BoxMode, Deed};
 pub use link::{LinkCount, LinkSetup, Side};
-pub use nat::{NatCount, NatSetup};
+pub use nat::{NatBinding, NatCount, NatSetup};
 pub use router::{Hop, Prefix};
 pub(crate) use wires::Wires;
 pub use wires::{Packet, WorldCount};
@@ -298,6 +298,21 @@ impl World {
         match &self.core.borrow().nodes[node.0 as usize] {
             Kind::Nat(nat) => nat.count,
             _ => NatCount::default(),
+        }
+    }
+
+    /// Has a NAT note each mapping that it makes.
+    pub fn log_nat(&mut self, node: NodeId) {
+        if let Kind::Nat(nat) = &mut self.core.borrow_mut().nodes[node.0 as usize] {
+            nat.log = Some(Vec::new());
+        }
+    }
+
+    /// Takes the mappings that a NAT made since the last call.
+    pub fn take_nat_log(&mut self, node: NodeId) -> Vec<NatBinding> {
+        match &mut self.core.borrow_mut().nodes[node.0 as usize] {
+            Kind::Nat(nat) => nat.log.as_mut().map(core::mem::take).unwrap_or_default(),
+            _ => Vec::new(),
         }
     }
 

@@ -7,7 +7,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use okno_wire::packet::{PacketView, Transport, flag, number};
-use okno_wire::{Instant, build};
+use okno_wire::{Endpoint, Instant, build};
 
 use super::hasher::FixedMap;
 use super::ip::{self, Trouble};
@@ -61,6 +61,19 @@ pub struct NatCount {
     pub refused: u64,
 }
 
+/// A mapping that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NatBinding {
+    /// when
+    pub at: Instant,
+    /// IANA protocol number
+    pub protocol: u8,
+    /// the subscriber's end
+    pub inside: Endpoint,
+    /// what it is outside
+    pub outside: Endpoint,
+}
+
 type End = (Ipv4Addr, u16);
 
 #[derive(Clone, Debug)]
@@ -92,6 +105,8 @@ pub(crate) struct Nat {
     /// later fragments follow the first: (source, destination, id, protocol)
     fragments: FixedMap<(IpAddr, IpAddr, u16, u8), (End, Instant)>,
     next_sweep: Instant,
+    /// mappings made since the log was taken last; nothing when nobody asked for one
+    pub log: Option<Vec<NatBinding>>,
 }
 
 /// How often expired mappings are looked for; a mapping that is found expired before ends at once.
@@ -123,6 +138,7 @@ impl Nat {
             held: FixedMap::default(),
             fragments: FixedMap::default(),
             next_sweep: Instant::ZERO,
+            log: None,
         }
     }
 
@@ -223,6 +239,11 @@ impl Nat {
             self.count.exhausted += 1;
             return None;
         };
+        if let Some(log) = &mut self.log {
+            let end = |(ip, port): End| Endpoint { ip: IpAddr::V4(ip), port };
+            let (inside, outside) = (end(ends.source), end(outside));
+            log.push(NatBinding { at: now, protocol: ends.protocol, inside, outside });
+        }
         let mapping = Mapping {
             inside: ends.source,
             outside,
