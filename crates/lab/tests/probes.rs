@@ -1,0 +1,122 @@
+//! Probes in scenarios: what they publish, and what the run says really happened.
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+use okno_lab::run::{self, MeasurementTruth, Observer, ProbeMeasurement, RunOptions};
+use okno_lab::scenario::{Overrides, Scenario};
+
+const TEXT: &str = r#"title = "probes"
+start = 2025-06-01
+end = 2025-06-02
+[topology]
+model = "russia"
+networks = ["mts", "obit"]
+regions = ["spb"]
+[[service]]
+id = "peer.example"
+hosting = "hetzner"
+speaks = ["udp-echo"]
+[[policy]]
+at = 2025-06-01T12:00:00Z
+do = "install"
+box = "tspu"
+profile = "tspu-2024"
+[[fault]]
+at = 2025-06-01T06:00:00Z
+lasts = "1h"
+kind = "server-down"
+services = ["peer.example"]
+[[probe]]
+id = "vpn"
+tests = ["vpn_protocols"]
+inputs = ["wireguard://service:peer.example"]
+every = "2h"
+jitter = "10m"
+software = "okno-probe 0.2.0"
+[probe.options.vpn_protocols]
+packets = 4
+"#;
+
+#[derive(Default)]
+struct Kept(Vec<(String, MeasurementTruth)>);
+
+impl Observer for Kept {
+    fn measurement(&mut self, measurement: &ProbeMeasurement<'_>) -> Result<(), String> {
+        self.0.push((measurement.line.to_owned(), measurement.truth.clone()));
+        Ok(())
+    }
+}
+
+fn measure(text: &str, seed: u64, threads: usize) -> Vec<(String, MeasurementTruth)> {
+    let overrides = Overrides { seed: Some(seed), ..Overrides::default() };
+    let scenario = Scenario::parse("probes", text, &overrides).unwrap_or_else(|error| panic!("{error}"));
+    let mut kept = Kept::default();
+    let options = RunOptions { threads, ..RunOptions::default() };
+    run::run(&scenario, &options, &mut kept).unwrap_or_else(|error| panic!("{error}"));
+    kept.0
+}
+
+#[test]
+fn a_measurement_comes_with_the_acts_of_boxes_and_the_faults_on_its_own_flows() {
+    let all = measure(TEXT, 1, 1);
+    assert!(all.len() >= 20, "{}", all.len());
+    let noon = 1_748_779_200;
+    let names: Vec<&str> = all.iter().map(|(_, truth)| truth.cell.as_str()).collect();
+    assert!(names.contains(&"mts/spb") && names.contains(&"obit/spb"));
+    for (line, truth) in &all {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(row["test_name"], "vpn_protocols");
+        assert_eq!(row["probe_cc"], "RU");
+        assert_eq!(row["probe_asn"], format!("AS{}", truth.asn));
+        assert_eq!(row["software_version"], "0.2.0");
+        assert!(row["input"].as_str().unwrap().starts_with("wireguard://11.18."));
+        assert_eq!(truth.targets, ["peer.example"]);
+        let after = truth.start.micros() / 1_000_000 >= noon;
+        assert_eq!(truth.is_blocked(), after, "{truth:?}");
+        for act in &truth.acts {
+            assert!(truth.start <= act.first && act.last <= truth.end);
+            assert_eq!(act.target, "peer.example");
+        }
+        let hour = truth.start.micros() / 1_000_000 % 86_400 / 3_600;
+        assert_eq!(truth.target_down, hour == 6, "{truth:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_lines_on_one_thread_and_two_and_another_seed_others() {
+    let one = measure(TEXT, 7, 1);
+    assert_eq!(one, measure(TEXT, 7, 2));
+    let other = measure(TEXT, 8, 1);
+    assert_ne!(one.first().unwrap().0, other.first().unwrap().0);
+}
+
+#[test]
+fn the_own_address_is_in_no_line() {
+    for (line, _) in measure(TEXT, 1, 1) {
+        assert!(!line.contains("\"10.") && !line.contains("100.64."), "{line}");
+    }
+}
+
+#[test]
+fn mistakes_in_a_probe_are_told_with_line_and_fix() {
+    for (from, to, expected) in [
+        ("vpn_protocols", "vpn_protocol", "unknown test `vpn_protocol`"),
+        ("packets = 4", "pakets = 4", "pakets"),
+        ("service:peer.example", "service:per.example", "unknown service `per.example`"),
+        ("every = \"2h\"", "evry = \"2h\"", "unknown key `evry`"),
+        ("id = \"vpn\"", "helper = \"nobody\"\nid = \"vpn\"", "unknown service `nobody`"),
+    ] {
+        let text = TEXT.replace(from, to);
+        let error = Scenario::parse("probes", &text, &Overrides::default()).unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("scenario.toml:"), "{error}");
+    }
+}
+
+#[test]
+fn only_probes_run_when_asked() {
+    let text = format!(
+        "{TEXT}[[service]]\nid = \"a.example\"\nhosting = \"hetzner\"\n[[client]]\nid = \"c\"\ntargets = [\"a.example\"]\n"
+    );
+    let overrides = Overrides { probes_only: true, ..Overrides::default() };
+    let scenario = Scenario::parse("probes", &text, &overrides).unwrap();
+    assert!(scenario.clients.is_empty() && !scenario.probes.is_empty());
+}
