@@ -46,7 +46,7 @@ pub struct Request {
 pub const USER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/117.0.0.0 \
      Safari/537.3";
 /// Accept of OONI's probe (probe-cli `internal/model/http.go`, HTTPHeaderAccept).
-pub const ACCEPT: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8";
+pub const ACCEPT: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 /// Accept-Language of OONI's probe (probe-cli `internal/model/http.go`, HTTPHeaderAcceptLanguage).
 pub const ACCEPT_LANGUAGE: &str = "en-US,en;q=0.9";
 
@@ -134,13 +134,7 @@ where
     let result = within(&*scope.world, request.patience, work).await.unwrap_or(Err(Failure::GenericTimeout));
     let response = partial.into_inner();
     scope.trace.add_request(record(scope, via, "tcp", request, sent, &response, result.err(), from));
-    scope.event(
-        "http_transaction_done",
-        proto,
-        via.remote,
-        scope.now(),
-        result.map(|()| response.body.len()),
-    );
+    scope.event("http_transaction_done", "tcp", via.remote, scope.now(), Ok(0));
     result.map(|()| response)
 }
 

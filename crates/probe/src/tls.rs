@@ -522,7 +522,7 @@ pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     options: &TlsOptions,
 ) -> Result<TlsStream<S>, Failure> {
     let from = scope.now();
-    scope.event("tls_handshake_start", "tls", Some(remote), from, Ok(0));
+    scope.event("tls_handshake_start", "tcp", Some(remote), from, Ok(0));
     let mut chain = Vec::new();
     let result = run(scope, stream, name, options, &mut chain).await;
     let mut record = HandshakeRecord {
@@ -547,7 +547,7 @@ pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     record.stamp = scope.stamp(from);
     let done = record.failure.map_or(Ok(0), Err);
     scope.trace.add_tls(record);
-    scope.event("tls_handshake_done", "tls", Some(remote), scope.now(), done);
+    scope.event("tls_handshake_done", "tcp", Some(remote), scope.now(), done);
     result
 }
 

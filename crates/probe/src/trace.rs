@@ -351,6 +351,46 @@ impl Trace {
         })
     }
 
+    /// An empty trace with the same zero: for what stands apart in the measurement, as the DoH server's own
+    /// connections do.
+    pub fn beside(&self, event_limit: usize) -> Rc<Self> {
+        Rc::new(Self {
+            start: self.start,
+            queries: RefCell::default(),
+            tcp_connect: RefCell::default(),
+            tls_handshakes: RefCell::default(),
+            quic_handshakes: RefCell::default(),
+            network_events: RefCell::default(),
+            event_counts: RefCell::default(),
+            event_limit,
+            requests: RefCell::default(),
+        })
+    }
+
+    /// Takes out the lookups of these engines, or of all others.
+    pub fn take_queries(&self, of: impl Fn(&str) -> bool) -> Vec<DnsRecord> {
+        let mut queries = self.queries.borrow_mut();
+        let (taken, left) = core::mem::take(&mut *queries).into_iter().partition(|r| of(&r.engine));
+        *queries = left;
+        taken
+    }
+
+    /// Gives the last request of a transaction this failure: what the answer says can be one.
+    pub fn amend_request(&self, transaction: u64, failure: Failure) {
+        let mut requests = self.requests.borrow_mut();
+        let last = requests.iter_mut().rev().find(|record| record.stamp.transaction_id == transaction);
+        if let Some(record) = last {
+            record.failure = Some(failure);
+        }
+    }
+
+    /// Leaves the bodies of responses out.
+    pub fn forget_bodies(&self) {
+        for record in self.requests.borrow_mut().iter_mut() {
+            record.response_body.clear();
+        }
+    }
+
     /// The measurement's zero.
     pub const fn start(&self) -> Instant {
         self.start
@@ -382,8 +422,14 @@ impl Trace {
         self.quic_handshakes.borrow_mut().push(record);
     }
 
-    /// Adds a network event; beyond the transaction's limit it is left out.
+    /// Adds a network event; a read or write beyond the transaction's limit is left out.
     pub fn add_event(&self, event: NetworkEvent) {
+        if !matches!(event.operation.as_str(), "read" | "write" | "read_from" | "write_to") {
+            if self.event_limit > 0 {
+                self.network_events.borrow_mut().push(event);
+            }
+            return;
+        }
         let mut counts = self.event_counts.borrow_mut();
         let count = counts.entry(event.stamp.transaction_id).or_default();
         if *count < self.event_limit {
