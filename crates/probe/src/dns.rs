@@ -162,13 +162,14 @@ pub async fn query_within(
         return Answer::failed(Failure::DnsNxDomain);
     };
     scope.event("resolve_start", resolver.engine(), None, from, Ok(0));
+    // Futures of whole connections are large: they live on the heap, or every lookup would carry their weight.
     let work = async {
         match resolver {
             Resolver::System => ask_system(scope, name, kind).await,
             Resolver::Udp(remote) => ask_udp(scope, resolver, *remote, &question).await,
-            Resolver::Tcp(remote) => ask_tcp(scope, *remote, &question).await,
-            Resolver::Dot { endpoint, name } => ask_dot(scope, *endpoint, name, &question).await,
-            Resolver::Doh { endpoint, url } => ask_doh(scope, *endpoint, url, &question).await,
+            Resolver::Tcp(remote) => Box::pin(ask_tcp(scope, *remote, &question)).await,
+            Resolver::Dot { endpoint, name } => Box::pin(ask_dot(scope, *endpoint, name, &question)).await,
+            Resolver::Doh { endpoint, url } => Box::pin(ask_doh(scope, *endpoint, url, &question)).await,
         }
     };
     let answer = within(&*scope.world, patience, work).await;

@@ -120,15 +120,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let from = scope.now();
-    let proto = if via.alpn == "h2" { "h2" } else { "http" };
-    scope.event("http_transaction_start", proto, via.remote, from, Ok(0));
+    scope.event("http_transaction_start", "tcp", via.remote, from, Ok(0));
     let sent = sent_headers(request);
     let partial = RefCell::new(Response::default());
     let work = async {
         if via.alpn == "h2" {
-            over_http2(stream, request, &sent, &partial).await
+            Box::pin(over_http2(stream, request, &sent, &partial)).await
         } else {
-            over_http1(stream, request, &sent, &partial).await
+            Box::pin(over_http1(stream, request, &sent, &partial)).await
         }
     };
     let result = within(&*scope.world, request.patience, work).await.unwrap_or(Err(Failure::GenericTimeout));

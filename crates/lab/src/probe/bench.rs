@@ -253,6 +253,12 @@ impl Bench {
         LabNet::new(self.world.net(self.client), Some(self.resolver_end), tls)
     }
 
+    /// A server as its own programs see the world: it asks the resolver abroad and trusts the same authority.
+    pub fn world_of(&self, server: Server) -> LabNet {
+        let tls = tls::ground(&[self.authority.certificate()]);
+        LabNet::new(self.world.net(server.node), Some(self.public_dns.end(53)), tls)
+    }
+
     /// Runs a program of the probe to its end.
     ///
     /// # Panics

@@ -47,6 +47,7 @@ pub const ALL: &[&str] = &[
     "tor",
     "torsf",
     "vpn_protocols",
+    "web_connectivity",
     "whatsapp",
     "whitelist",
 ];
@@ -73,6 +74,7 @@ pub fn by_name(name: &str, options: &Value) -> Result<Rc<dyn Experiment>, String
         "tor" => made::<tor::Tor>(options),
         "torsf" => made::<torsf::Torsf>(options),
         "vpn_protocols" => made::<vpn_protocols::VpnProtocols>(options),
+        "web_connectivity" => made::<web_connectivity::WebConnectivity>(options),
         "whatsapp" => made::<whatsapp::Whatsapp>(options),
         "whitelist" => made::<whitelist::Whitelist>(options),
         _ => Err(format!("no test `{name}`; there are {}", ALL.join(", "))),

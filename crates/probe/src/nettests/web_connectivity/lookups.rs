@@ -47,8 +47,12 @@ impl Measure<'_> {
         if let Some(found) = self.known.borrow().get(host) {
             return Resolved { found: found.clone(), late: Vec::new(), scope: None };
         }
-        let (system, (udp, late, scope), https) =
-            join3(self.by_system(host, depth), self.by_udp(host, depth), self.by_https(host, depth)).await;
+        let (system, (udp, late, scope), https) = join3(
+            self.by_system(host, depth),
+            self.by_udp(host, depth),
+            Box::pin(self.by_https(host, depth)),
+        )
+        .await;
         let mut found: Vec<Found> = Vec::new();
         for (by, addresses) in [(BY_SYSTEM, system), (BY_UDP, udp), (BY_HTTPS, https)] {
             for ip in addresses {

@@ -150,7 +150,7 @@ impl<'a> Measure<'a> {
             let connections = self.connections(&hop, &host, &resolved.found, &priority);
             let helper = async {
                 if hop.depth == 0 {
-                    self.ask_helper(&hop, &host, &resolved.found, &priority).await;
+                    Box::pin(self.ask_helper(&hop, &host, &resolved.found, &priority)).await;
                 }
             };
             join(join(connections, resolved.late()), helper).await;
@@ -198,7 +198,7 @@ impl<'a> Measure<'a> {
         counters.keep_progress();
         if priority.may_fetch(remote.ip, remote.port).await {
             let via = Via { remote: Some(remote), alpn: String::new() };
-            self.fetch(hop, &scope, flow, &via, (from, &counters)).await;
+            Box::pin(self.fetch(hop, &scope, flow, &via, (from, &counters))).await;
         } else {
             self.snapshot(&scope, remote, from, &counters);
         }
@@ -223,7 +223,7 @@ impl<'a> Measure<'a> {
             && priority.may_fetch(remote.ip, remote.port).await
         {
             let via = Via { remote: Some(remote), alpn: stream.alpn() };
-            return self.fetch(hop, &scope, stream, &via, (from, &counters)).await;
+            return Box::pin(self.fetch(hop, &scope, stream, &via, (from, &counters))).await;
         }
         self.snapshot(&scope, remote, from, &counters);
     }
