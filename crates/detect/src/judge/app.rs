@@ -244,7 +244,10 @@ fn signal_is_outdated(scene: &Scene<'_, '_, '_>) -> bool {
         return false;
     }
     let test = version(measurement.test_version.as_deref());
-    let engine = version(measurement.engine_version.as_deref().or(measurement.software_version.as_deref()));
+    // The dates are of OONI's engine; other software that runs the test counts its versions otherwise.
+    let is_oonis = measurement.software_name.as_deref().is_none_or(|name| name.contains("ooni"));
+    let software = measurement.software_version.as_deref().filter(|_| is_oonis);
+    let engine = version(measurement.engine_version.as_deref().or(software));
     let day = measurement.start_utc.day_index();
     // Days since 1970 of the dates above.
     const OCTOBER_2022: i64 = 19_284;
