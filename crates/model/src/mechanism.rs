@@ -96,6 +96,8 @@ pub const TAXONOMY: &[TaxonomyNode] = &[
     ooni("ip.prefix_null_route", "a whole prefix has no route"),
     ours("ip.drop", "packets to an address are dropped"),
     ours("ip.ban", "packets to an address are dropped some time after it was used"),
+    ours("udp", "datagrams are interfered with, whatever they carry"),
+    ours("udp.drop", "no datagram passes"),
     ours("vpn", "a VPN protocol is interfered with"),
     ours("vpn.ike", "IPsec: IKE and ESP"),
     ours("vpn.l2tp", "L2TP"),
@@ -163,7 +165,7 @@ impl Mechanism {
             "tls" => Some(Layer::Tls),
             "quic" => Some(Layer::Quic),
             "http" => Some(Layer::Http),
-            "vpn" | "tor" | "messenger" | "calls" => Some(Layer::App),
+            "udp" | "vpn" | "tor" | "messenger" | "calls" => Some(Layer::App),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod blackout;
+pub mod calls;
 pub mod connection_policer;
 pub mod facebook_messenger;
 pub mod fragment_census;
@@ -34,6 +35,7 @@ use crate::experiment::Experiment;
 /// Names of all tests, sorted.
 pub const ALL: &[&str] = &[
     "blackout",
+    "calls",
     "connection_policer",
     "facebook_messenger",
     "fragment_census",
@@ -59,6 +61,7 @@ pub const ALL: &[&str] = &[
 pub fn by_name(name: &str, options: &Value) -> Result<Rc<dyn Experiment>, String> {
     match name {
         "blackout" => made::<blackout::Blackout>(options),
+        "calls" => made::<calls::Calls>(options),
         "connection_policer" => made::<connection_policer::ConnectionPolicer>(options),
         "facebook_messenger" => made::<facebook_messenger::FacebookMessenger>(options),
         "fragment_census" => made::<fragment_census::FragmentCensus>(options),

@@ -75,7 +75,7 @@ pub fn usual(port: u16, other: u16) -> Vec<Plan> {
         plan("control.after", Role::Random, 1, port, true),
         plan("repeat", Role::Repeat, 1, port, false),
         plan("other_port", Role::OtherPort, 0, other, false),
-        plan("control.other_port", Role::Plain, 0, other, true),
+        plan("control.other_port", Role::Random, 2, other, true),
     ]
 }
 

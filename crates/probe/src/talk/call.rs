@@ -10,7 +10,7 @@ use okno_wire::stun::{COOKIE, Class, Repr};
 use okno_wire::{Endpoint, dtls, rtp};
 
 use super::Speech;
-use crate::net::{Net, below, random};
+use crate::net::{Net, random};
 
 /// Methods and attributes (https://www.iana.org/assignments/stun-parameters).
 pub mod number {
@@ -39,6 +39,8 @@ pub enum Part {
     Dtls,
     /// binding, then media of 20 ms
     Media,
+    /// media of 20 ms alone, as behind a relay
+    Rtp,
     /// binding requests
     Stun,
     /// allocations at a relay
@@ -47,13 +49,14 @@ pub enum Part {
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 4] = [Self::Dtls, Self::Media, Self::Stun, Self::Turn];
+    pub const ALL: [Self; 5] = [Self::Dtls, Self::Media, Self::Rtp, Self::Stun, Self::Turn];
 
     /// Its name, as the scheme of an input and as an arm's variant.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Dtls => "dtls",
             Self::Media => "media",
+            Self::Rtp => "rtp",
             Self::Stun => "stun",
             Self::Turn => "turn",
         }
@@ -135,7 +138,7 @@ impl Client {
 
 impl Speech for Client {
     fn steps(&self) -> usize {
-        1
+        usize::from(self.part != Part::Rtp)
     }
 
     fn open(&mut self, _: usize, net: &dyn Net) -> Vec<u8> {
@@ -163,7 +166,7 @@ impl Speech for Client {
     fn data(&mut self, index: u32, len: usize, net: &dyn Net) -> Vec<u8> {
         match self.part {
             Part::Stun | Part::Turn => self.request(self.method(), net),
-            Part::Media => {
+            Part::Media | Part::Rtp => {
                 // Opus, 20 ms at 48 kHz: 960 ticks (RFC 7587 §4.1), a dynamic payload type.
                 let header = rtp::Header {
                     marker: index == 0,
@@ -192,15 +195,9 @@ impl Speech for Client {
         match self.part {
             // The answer carries the transaction id (RFC 8489 §5).
             Part::Stun | Part::Turn => bytes.get(12..20)?.try_into().ok(),
-            Part::Media | Part::Dtls => bytes.last_chunk::<8>().copied(),
+            Part::Media | Part::Rtp | Part::Dtls => bytes.last_chunk::<8>().copied(),
         }
     }
-}
-
-/// Letters or bytes for a caller's sizes are [`super::Noise`]; this is a bit of idle time for DTLS, whose
-/// rule fires "after a small delay" (https://github.com/net4people/bbs/issues/603).
-pub fn idle(net: &dyn Net) -> core::time::Duration {
-    core::time::Duration::from_millis(800 + below(net, 400))
 }
 
 /// An address under the cookie and the transaction id (RFC 8489 §14.2).
