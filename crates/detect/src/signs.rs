@@ -297,7 +297,20 @@ signs! {
     ArmsAllOk = "arms.all_ok", "every arm that was carried out worked";
     ArmsSlowerThanScrambled = "arms.slower_than_scrambled", "the target's median goodput is below a third of the scrambled arm's, which is above the slow rate";
     ArmsSlowerThanNeutral = "arms.slower_than_neutral", "the target's median goodput is below a third of that with a neutral name at the same address";
-    ArmsDatagramsLost = "arms.datagrams_lost", "the target loses at least a fifth of its datagrams more than random ones of the same sizes do";
+    ArmsDatagramsLost = "arms.datagrams_lost", "the target, each time it was tried, loses at least a fifth of its datagrams more than random ones of the same sizes ever do";
+    ArmsCutEarly = "arms.cut_early", "answers to the target ended for good within its first eight messages of data";
+    ArmsControlLostLater = "arms.control_lost_later", "random bytes to the target's port were answered before the target and not after it";
+    ArmsUdpSilent = "arms.udp_silent", "datagrams were sent and not one was answered, whatever it carried";
+    ArmsTcpOk = "arms.tcp_ok", "a TCP connection to the same address carried letters there and back";
+    ArmsStuckAtHandshake = "arms.stuck_at_handshake", "the target's first message had no answer";
+    ArmsOfWireguard = "arms.of.wireguard", "what is tried is WireGuard";
+    ArmsOfOpenvpn = "arms.of.openvpn", "what is tried is OpenVPN";
+    ArmsOfIke = "arms.of.ike", "what is tried is IKE and ESP";
+    ArmsOfL2tp = "arms.of.l2tp", "what is tried is L2TP";
+    ArmsOfFullyEncrypted = "arms.of.fully_encrypted", "what is tried is a protocol without features, as Shadowsocks";
+    ArmsOfStun = "arms.of.stun", "what is tried is STUN or TURN";
+    ArmsOfMedia = "arms.of.media", "what is tried is media, after STUN or alone";
+    ArmsOfDtls = "arms.of.dtls", "what is tried is DTLS as WebRTC and Snowflake do it";
 }
 
 /// Words of the bitset; 640 signs fit.

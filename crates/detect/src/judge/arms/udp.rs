@@ -4,7 +4,7 @@
 
 use okno_model::{Layer, Observation};
 
-use super::{Case, by_variant, median, whole};
+use super::{Case, by_variant, role, whole};
 use crate::arms::Role;
 use crate::rules::Limits;
 use crate::signs::{Sign, Signs};
@@ -13,21 +13,81 @@ use crate::signs::{Sign, Signs};
 /// of fifty datagrams on a line that loses a tenth differ by less. Hand-set.
 const MORE_LOST: f64 = 0.2;
 
+/// A cut within so many messages comes before the budgets of packets that hold for everything: 25 both ways,
+/// the first dozen of one side (https://github.com/net4people/bbs/issues/490).
+const EARLY: f64 = 8.0;
+
 pub(super) fn cases<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, limits: Limits) -> Vec<Case<'f, 'a>> {
     let variants = by_variant(arms);
     if variants.is_empty() {
         return whole(arms, layer, limits);
     }
-    let case = |arms: Vec<&'f Observation<'a>>| {
+    let case = |(variant, arms): (&str, Vec<&'f Observation<'a>>)| {
         let mut signs = Signs::default();
         losses(&arms, &mut signs);
+        shapes(&arms, &mut signs);
+        if let Some(sign) = protocol(variant) {
+            signs.add(sign);
+        }
         Case { layer, arms, signs }
     };
-    variants.into_iter().map(|(_, arms)| case(arms)).collect()
+    variants.into_iter().map(case).collect()
 }
 
+/// What a variant is, whatever carries it.
+fn protocol(variant: &str) -> Option<Sign> {
+    Some(match variant {
+        "wireguard" => Sign::ArmsOfWireguard,
+        "openvpn" | "openvpn-udp" | "openvpn-tcp" => Sign::ArmsOfOpenvpn,
+        "ike" | "ikev2" => Sign::ArmsOfIke,
+        "l2tp" => Sign::ArmsOfL2tp,
+        "shadowsocks" | "shadowsocks-udp" => Sign::ArmsOfFullyEncrypted,
+        "stun" | "turn" => Sign::ArmsOfStun,
+        "media" | "rtp" => Sign::ArmsOfMedia,
+        "dtls" => Sign::ArmsOfDtls,
+        _ => return None,
+    })
+}
+
+/// The least loss of the target's arms against the greatest of the controls': one bad second on the line
+/// does not make a protocol's loss. An arm whose first message stayed without answer lost all.
 fn losses(arms: &[&Observation<'_>], signs: &mut Signs) {
-    let loss = |role| median(arms, role, |arm| arm.arm_loss_share);
-    let more = loss(Role::Target).zip(loss(Role::Random)).is_some_and(|(t, r)| t >= r + MORE_LOST);
+    let of = |roles: &[Role]| -> Vec<f64> {
+        let fits = |arm: &&&Observation<'_>| role(arm).is_some_and(|role| roles.contains(&role));
+        let lost = |arm: &&Observation<'_>| match arm.arm_failed_at.as_deref() {
+            Some("handshake") => Some(1.0),
+            _ => arm.arm_loss_share,
+        };
+        arms.iter().filter(fits).filter_map(lost).collect()
+    };
+    let least = of(&[Role::Target, Role::Repeat]).into_iter().min_by(f64::total_cmp);
+    let greatest = of(&[Role::Random]).into_iter().max_by(f64::total_cmp);
+    let more = least.zip(greatest).is_some_and(|(target, random)| target >= random + MORE_LOST);
     signs.add_if(more, Sign::ArmsDatagramsLost);
+}
+
+/// Where answers ended, and what else was silent.
+fn shapes(arms: &[&Observation<'_>], signs: &mut Signs) {
+    let of = |wanted: Role| arms.iter().filter(move |arm| role(arm) == Some(wanted));
+    let failed_at = |arm: &Observation<'_>, step: &str| {
+        arm.arm_success == Some(false) && arm.arm_failed_at.as_deref() == Some(step)
+    };
+    let early = |arm: &&Observation<'_>| {
+        failed_at(arm, "transfer") && arm.arm_value.is_some_and(|passed| passed <= EARLY)
+    };
+    signs.add_if(of(Role::Target).any(early), Sign::ArmsCutEarly);
+    signs.add_if(of(Role::Target).any(|arm| failed_at(arm, "handshake")), Sign::ArmsStuckAtHandshake);
+    let ended = |round: u32, success: bool| {
+        of(Role::Random).any(|arm| arm.arm_round == Some(round) && arm.arm_success == Some(success))
+    };
+    signs.add_if(ended(0, true) && ended(1, false), Sign::ArmsControlLostLater);
+    let datagrams = || arms.iter().filter(|arm| arm.arm_operation.as_deref() == Some("udp_exchange"));
+    let silent = |arm: &&&Observation<'_>| arm.arm_success == Some(false) && arm.rx_bytes.unwrap_or(0) == 0;
+    let none = datagrams().count() > 0 && datagrams().filter(silent).count() == datagrams().count();
+    signs.add_if(none, Sign::ArmsUdpSilent);
+    let connected = |arm: &Observation<'_>| arm.arm_operation.as_deref() == Some("transfer");
+    signs.add_if(
+        of(Role::OtherTransport).any(|arm| connected(arm) && arm.arm_success == Some(true)),
+        Sign::ArmsTcpOk,
+    );
 }
