@@ -40,6 +40,7 @@ pub mod arms;
 mod baseline;
 pub mod cells;
 mod facts;
+mod fitted;
 mod hash;
 mod judge;
 mod knowledge;
@@ -52,6 +53,7 @@ mod votes;
 
 pub use baseline::{Baseline, BaselineBuilder, DEFAULT_CAP, Tally};
 pub use facts::Facts;
+pub use fitted::Fit;
 pub use judge::Judge;
 pub use knowledge::Knowledge;
 pub use rules::{Evaluator, Limits, Outcome, Rule, RulesError, Ruleset};

@@ -112,7 +112,7 @@ pub fn text(rules: &Ruleset) -> String {
         if !rule.unless().is_empty() {
             text += &format!("; unless: {}", names(rule.unless()));
         }
-        text += &format!(". Source: {}.\n", rule.source());
+        text += &format!(". Source: {}; {}.\n", rule.source(), rule.basis());
     }
     text
 }

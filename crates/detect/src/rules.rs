@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use okno_model::{Layer, Mechanism, State};
 use serde::Deserialize;
 
+use crate::fitted::{Fit, FittedFile};
 use crate::signs::{Sign, Signs, WORDS};
 
 /// The pieces of our rules, in the order in which their rules stand. The last one carries the head, and
@@ -20,6 +21,7 @@ const NATIVE: &[&str] = &[
     include_str!("../rules/arms-tls-quic.toml"),
     include_str!("../rules/native.toml"),
 ];
+const FITTED: &str = include_str!("../rules/fitted.toml");
 const OONI_V5: &[&str] = &[include_str!("../rules/ooni-v5.toml")];
 
 /// Why a rule file cannot be used.
@@ -137,6 +139,7 @@ pub struct Rule {
     doc: Cow<'static, str>,
     source: Cow<'static, str>,
     outcome: Outcome,
+    fit: Option<Fit>,
     when: Signs,
     unless: Signs,
 }
@@ -169,6 +172,43 @@ impl Rule {
     /// What it concludes.
     pub fn outcome(&self) -> Outcome {
         self.outcome
+    }
+
+    /// What labelled measurements say of it; `None` where its probability is hand-set.
+    pub fn fit(&self) -> Option<&Fit> {
+        self.fit.as_ref()
+    }
+
+    /// The probability that its author set; `None` for triples.
+    pub fn hand_set(&self) -> Option<f64> {
+        match (&self.fit, self.outcome) {
+            (Some(fit), _) => Some(fit.hand),
+            (None, Outcome::Finding { probability, .. }) => Some(probability),
+            (None, Outcome::Triple { .. }) => None,
+        }
+    }
+
+    /// Where its probability comes from, in words.
+    pub fn basis(&self) -> String {
+        match (&self.fit, self.outcome) {
+            (Some(fit), _) => fit.to_string(),
+            (None, Outcome::Finding { state: State::Insufficient, .. }) => "claims nothing".to_owned(),
+            (None, _) => "hand-set".to_owned(),
+        }
+    }
+
+    /// Hash of what it asks for and concludes, its probability left out: 16 hex digits.
+    pub fn meaning(&self) -> String {
+        let mut text = format!("{}\n{}\n", self.id, self.layer);
+        if let Outcome::Finding { state, mechanism, .. } = self.outcome {
+            text += &format!("{state} {}\n", mechanism.map_or("", Mechanism::as_str));
+        }
+        for (what, signs) in [("when", &self.when), ("unless", &self.unless)] {
+            let mut names: Vec<&str> = signs.iter().map(Sign::name).collect();
+            names.sort_unstable();
+            text += &format!("{what} {}\n", names.join(" "));
+        }
+        format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
     }
 
     /// Signs that must all hold.
@@ -242,16 +282,22 @@ struct RawRule {
 }
 
 impl Ruleset {
-    /// Okno's own rules.
+    /// Okno's own rules, with fitted probabilities where there are some.
     pub fn native() -> Self {
         static STAMP: OnceLock<String> = OnceLock::new();
-        Self::embedded(NATIVE, &STAMP)
+        Self::embedded(NATIVE, Some(FITTED), &STAMP)
+    }
+
+    /// Okno's own rules as their authors set them: what a fit starts from.
+    pub fn native_by_hand() -> Self {
+        static STAMP: OnceLock<String> = OnceLock::new();
+        Self::embedded(NATIVE, None, &STAMP)
     }
 
     /// OONI pipeline v5's rules, for comparison.
     pub fn ooni_v5() -> Self {
         static STAMP: OnceLock<String> = OnceLock::new();
-        Self::embedded(OONI_V5, &STAMP)
+        Self::embedded(OONI_V5, None, &STAMP)
     }
 
     /// Reads a rule file.
@@ -269,9 +315,15 @@ impl Ruleset {
         self.version
     }
 
-    /// `name@version hash`, the hash being the first 8 hex digits of XXH3-64 of its pieces' texts.
+    /// `name@version hash`, the hash being the first 8 hex digits of XXH3-64 of its pieces' texts; with fitted
+    /// probabilities ` fit VERSION hash` follows.
     pub fn stamp(&self) -> &str {
         &self.stamp
+    }
+
+    /// The part of the stamp that names the rules' texts.
+    pub fn text_stamp(&self) -> &str {
+        self.stamp.split_once(" fit ").map_or(&self.stamp, |(texts, _)| texts)
     }
 
     pub(crate) fn stamp_text(&self) -> Cow<'static, str> {
@@ -294,8 +346,11 @@ impl Ruleset {
     }
 
     /// A ruleset of these pieces; their texts live as long as the program, so verdicts point to them.
-    fn embedded(texts: &[&'static str], stamp: &'static OnceLock<String>) -> Self {
+    fn embedded(texts: &[&'static str], fitted: Option<&str>, stamp: &'static OnceLock<String>) -> Self {
         let mut rules = Self::read(texts, texts).expect("the embedded rules are tested");
+        if let Some(text) = fitted {
+            rules.take_fit(text).expect("the embedded fit is tested");
+        }
         let stamp = stamp.get_or_init(|| rules.stamp.clone().into_owned());
         rules.stamp = Cow::Borrowed(stamp);
         rules
@@ -338,6 +393,30 @@ impl Ruleset {
             rules,
             by_layer,
         })
+    }
+
+    /// Puts fitted probabilities in the place of hand-set ones, for rules that mean what they meant then.
+    ///
+    /// # Errors
+    /// A file that is none.
+    pub fn take_fit(&mut self, text: &str) -> Result<(), RulesError> {
+        let file: FittedFile = toml::from_str(text).map_err(|error| syntax(text, &error))?;
+        if file.version == 0 {
+            return Ok(());
+        }
+        for fit in file.rule {
+            let Some(rule) = self.rules.iter_mut().find(|rule| rule.id == fit.id) else { continue };
+            if rule.meaning() != fit.meaning {
+                continue;
+            }
+            if let Outcome::Finding { state, mechanism, .. } = rule.outcome {
+                rule.outcome = Outcome::Finding { state, mechanism, probability: fit.probability };
+                rule.fit = Some(fit);
+            }
+        }
+        let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()));
+        self.stamp = Cow::Owned(format!("{} fit {} {}", self.stamp, file.version, &hash[..8]));
+        Ok(())
     }
 
     pub(crate) fn decide(&self, layer: Layer, signs: &Signs) -> Decision<'_> {
@@ -430,6 +509,7 @@ fn compile(
     Ok(Rule {
         layer,
         outcome,
+        fit: None,
         when,
         unless,
         id: keep(raw.id, lasting),
@@ -513,7 +593,7 @@ mod tests {
     fn the_embedded_rulesets_are_read_and_stamped() {
         let native = Ruleset::native();
         assert!(native.stamp().starts_with("native@"), "{}", native.stamp());
-        assert_eq!(native.stamp().len(), format!("native@{} ", native.version()).len() + 8);
+        assert_eq!(native.text_stamp().len(), format!("native@{} ", native.version()).len() + 8);
         assert_eq!(Ruleset::ooni_v5().name(), "ooni-v5");
         for rule in native.rules() {
             assert!(!rule.doc().is_empty() && !rule.source().is_empty(), "{}", rule.id());
@@ -561,6 +641,28 @@ mod tests {
         let two = with("when = []\nstate = \"ok\"\nprobability = 0.9\n").unwrap();
         assert!(one.stamp().starts_with("mine@3 "));
         assert_ne!(one.stamp(), two.stamp());
+    }
+
+    #[test]
+    fn a_fit_counts_for_the_rule_it_was_made_for_and_is_named_in_the_stamp() {
+        let mut rules = with("when = [\"tls.ok\"]\nstate = \"ok\"\nprobability = 0.9\n").unwrap();
+        let meaning = rules.rules()[0].meaning();
+        let fit = |meaning: &str| {
+            format!(
+                "version = 3\nruleset = \"\"\nweight = 2.0\nseeds = [1]\nruns = [\"s\"]\n[[rule]]\nid = \"a\"\n\
+                 meaning = \"{meaning}\"\nhand = 0.9\ndecisions = 10\ncorrect = 5\nclusters = 4\n\
+                 probability = 0.55\nlow = 0.2\nhigh = 0.8\n"
+            )
+        };
+        let before = rules.clone();
+        rules.take_fit(&fit("0000000000000000")).unwrap();
+        assert_eq!(rules.rules(), before.rules());
+        rules.take_fit(&fit(&meaning)).unwrap();
+        let rule = &rules.rules()[0];
+        assert!(matches!(rule.outcome(), Outcome::Finding { probability: 0.55, .. }));
+        assert_eq!((rule.hand_set(), rule.meaning()), (Some(0.9), meaning));
+        assert!(rules.stamp().contains(" fit 3 ") && rules.text_stamp() == before.stamp());
+        assert!(rule.basis().starts_with("fitted 0.55"), "{}", rule.basis());
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use okno_detect::Ruleset;
+use okno_detect::{Outcome, Rule, Ruleset};
+use okno_model::State;
 
 use crate::Unusable;
 use crate::cli::Rules;
@@ -19,6 +20,7 @@ pub fn run(args: &Rules) -> Result<ExitCode> {
             .map(|rule| {
                 serde_json::json!({
                     "id": rule.id(), "layer": rule.layer().as_str(), "doc": rule.doc(), "source": rule.source(),
+                    "probability": probability(rule), "fit": fit(rule),
                 })
             })
             .collect();
@@ -31,10 +33,31 @@ pub fn run(args: &Rules) -> Result<ExitCode> {
     writeln!(out, "{} ({} rules, in the order in which they decide)", rules.stamp(), rules.rules().len())?;
     for rule in rules.rules() {
         writeln!(out, "\n{}  [{}]\n  {}\n  source: {}", rule.id(), rule.layer(), rule.doc(), rule.source())?;
+        if let Some(probability) = probability(rule) {
+            writeln!(out, "  probability: {probability}, {}", rule.basis())?;
+        }
     }
     let (id, doc, source) = NO_EVIDENCE;
     writeln!(out, "\n{id}  [app]\n  {doc}\n  source: {source}")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The probability that a rule claims; triples and rules that claim nothing have none.
+fn probability(rule: &Rule) -> Option<f64> {
+    match rule.outcome() {
+        Outcome::Finding { state, probability, .. } if state != State::Insufficient => Some(probability),
+        _ => None,
+    }
+}
+
+/// What labelled measurements say of a rule.
+fn fit(rule: &Rule) -> Option<serde_json::Value> {
+    rule.fit().map(|fit| {
+        serde_json::json!({
+            "hand": fit.hand, "decisions": fit.decisions, "correct": fit.correct, "clusters": fit.clusters,
+            "low": fit.low, "high": fit.high,
+        })
+    })
 }
 
 /// What stands in place of a rule where a measurement has nothing to judge: id, meaning, source.

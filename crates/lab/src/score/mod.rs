@@ -9,6 +9,7 @@
 
 pub mod board;
 pub mod figures;
+pub mod fit;
 mod judged;
 pub mod label;
 pub mod matching;
