@@ -267,7 +267,11 @@ fn bootstrap<'a>(raw: &Raw<'a>) -> Vec<AppRow<'a>> {
             },
         };
     }
-    let Some(mut row) = AppRow::of("bootstrap", outcome) else { return Vec::new() };
+    // Our torsf has no tor to start: it says how far the way is open and leaves `success` null.
+    let is_without_tor =
+        raw.key_bool("success").is_none() && raw.key_text("tor_version").is_some_and(|text| text.is_empty());
+    let app = if is_without_tor { "reachability" } else { "bootstrap" };
+    let Some(mut row) = AppRow::of(app, outcome) else { return Vec::new() };
     row.value = raw.key_number("bootstrap_time").filter(|s| *s > 0.0).map(|s| s * 1e6);
     row.unit = row.value.map(|_| "us");
     row.role = raw.key_text("transport_name").cloned();

@@ -21,7 +21,7 @@ use super::snowflake::{self, Credentials, Ice, Matched, Proxy};
 use crate::arm_book::ArmBook;
 use crate::arms::Role;
 use crate::experiment::{Contact, Context, Experiment, Manual, Risk};
-use crate::net::{Datagrams, Dial, Endpoint, UdpSetup, World, random, receive};
+use crate::net::{Datagrams, Dial, Endpoint, Instant, UdpSetup, World, random, receive};
 use crate::net::{NetErrorKind, Task};
 use crate::trace::{Scope, Trace};
 use crate::{dns, http, tcp, tls};
@@ -69,7 +69,8 @@ static MANUAL: Manual = Manual {
               DTLS to a volunteer's address",
     control: "none of its own: the steps are told apart, and eight STUN servers are compared with each other",
     logic: "each step has an arm; `failure` is that of the first step that failed (all STUN servers, the \
-            broker, the proxy). A broker without a free proxy has answered: that is no failure",
+            broker, the proxy). A broker without a free proxy has answered: that is no failure. The proxy \
+            is asked again three seconds after the hellos, since a box may fall silent after them",
     blind: "whether Tor starts: there is no tor binary, so `success` and `tor_progress` stay null. The DTLS \
             handshake is not finished, so filters that act on the ServerHello, on its size or on later \
             traffic are not seen. One proxy of thousands is tried: its own firewall or NAT looks like \
@@ -89,6 +90,8 @@ const RETRIES: [Duration; 4] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// How long a client waits for a proxy to open the data channel (Snowflake's client: 10 s).
 const PROXY: Duration = Duration::from_secs(10);
+/// How long after the hellos the proxy is asked again.
+const LATER: Duration = Duration::from_secs(3);
 /// How long the broker may take: it waits up to 10 s for a proxy's answer.
 const BROKER: Duration = Duration::from_secs(20);
 
@@ -218,7 +221,10 @@ impl Run<'_> {
         let mut arm = self.book.open("proxy", Role::Target, "udp_exchange");
         arm.variant = "snowflake-dtls".to_owned();
         redact::SCRUBBED.clone_into(&mut arm.endpoint);
-        let mut meeting = Meeting { run: self, own, proxy, partner: None, stage: Stage::Checking };
+        let world = world_of(self);
+        let (check, tie) = (random(&**world), random(&**world));
+        let mut meeting =
+            Meeting { run: self, own, proxy, check, tie, partner: None, stage: Stage::Checking };
         let done = meeting.hold().await;
         arm.note = meeting.stage.word().to_owned();
         if let Err(failure) = done {
@@ -230,7 +236,7 @@ impl Run<'_> {
 }
 
 /// How far the meeting came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     /// no check was answered
     Checking,
@@ -240,6 +246,8 @@ enum Stage {
     Hello,
     /// the proxy answered what we sent: DTLS passes both ways
     Answered,
+    /// some seconds later the proxy still answers
+    Held,
 }
 
 impl Stage {
@@ -248,7 +256,8 @@ impl Stage {
             Self::Checking => "ice_unanswered",
             Self::Checked => "ice_answered",
             Self::Hello => "dtls_one_way",
-            Self::Answered => "dtls_both_ways",
+            Self::Answered => "silent_after_dtls",
+            Self::Held => "dtls_both_ways",
         }
     }
 }
@@ -257,6 +266,9 @@ struct Meeting<'a> {
     run: &'a Run<'a>,
     own: &'a Credentials,
     proxy: &'a Proxy,
+    /// transaction of the check that is out
+    check: [u8; 12],
+    tie: [u8; 8],
     partner: Option<Endpoint>,
     stage: Stage,
 }
@@ -270,56 +282,79 @@ impl Meeting<'_> {
         if self.proxy.candidates.is_empty() {
             return Err(Failure::Unknown);
         }
-        let (check, tie) = (random(&**world), random(&**world));
         let seed = u64::from_le_bytes(random(&**world));
         let end = world.now() + PROXY;
         let mut waits = RETRIES.iter();
-        while world.now() < end && self.stage != Stage::Answered {
-            self.send(check, tie, seed);
+        while world.now() < end && self.stage < Stage::Answered {
+            self.send(seed);
             let wait = waits.next().copied().unwrap_or(RETRIES[2]);
-            let until = (world.now() + wait).min(end);
-            while self.stage != Stage::Answered {
-                let left = until.since(world.now());
-                match receive(&**world, &*self.run.socket, left).await {
-                    Ok(datagram) => self.take(check, datagram.from, &datagram.bytes),
-                    Err(error) if error.kind == NetErrorKind::TimedOut => break,
-                    Err(error) => return Err(error.kind.failure()),
-                }
+            self.listen((world.now() + wait).min(end), Stage::Answered).await?;
+        }
+        if self.stage < Stage::Answered {
+            return Err(Failure::GenericTimeout);
+        }
+        // A box may let the hellos pass and fall silent a little later
+        // (https://github.com/net4people/bbs/issues/603): so the proxy is asked once more.
+        self.listen(world.now() + LATER, Stage::Held).await?;
+        self.check = random(&**world);
+        for wait in RETRIES {
+            self.send_check(self.partner.as_slice());
+            self.listen(world.now() + wait, Stage::Held).await?;
+            if self.stage == Stage::Held {
+                return Ok(());
             }
         }
-        if self.stage == Stage::Answered { Ok(()) } else { Err(Failure::GenericTimeout) }
+        Err(Failure::GenericTimeout)
+    }
+
+    /// Takes what comes until the stage is reached or the time is over.
+    async fn listen(&mut self, until: Instant, goal: Stage) -> Result<(), Failure> {
+        let world = world_of(self.run);
+        while self.stage < goal {
+            match receive(&**world, &*self.run.socket, until.since(world.now())).await {
+                Ok(datagram) => self.take(datagram.from, &datagram.bytes),
+                Err(error) if error.kind == NetErrorKind::TimedOut => break,
+                Err(error) => return Err(error.kind.failure()),
+            }
+        }
+        Ok(())
+    }
+
+    fn send_check(&self, to: &[Endpoint]) {
+        let check = snowflake::check(self.own, &self.proxy.credentials, self.check, self.tie);
+        for end in to {
+            // What cannot be sent shows as silence.
+            let _ = self.run.socket.send_to(&check, *end, None);
+        }
     }
 
     /// A round of sending: checks until one is answered, then our hello if the proxy waits for one.
-    fn send(&self, check: [u8; 12], tie: [u8; 8], seed: u64) {
-        let socket = &self.run.socket;
-        // What cannot be sent shows as silence.
+    fn send(&self, seed: u64) {
         match self.partner {
-            None => {
-                let check = snowflake::check(self.own, &self.proxy.credentials, check, tie);
-                for candidate in &self.proxy.candidates {
-                    let _ = socket.send_to(&check, *candidate, None);
-                }
-            }
+            None => self.send_check(&self.proxy.candidates),
             Some(partner) if self.proxy.is_passive => {
                 let hello = dtls::preset::datagram(&dtls::preset::pion(seed));
-                let _ = socket.send_to(&hello, partner, None);
+                let _ = self.run.socket.send_to(&hello, partner, None);
             }
             Some(_) => {}
         }
     }
 
-    fn take(&mut self, check: [u8; 12], from: Endpoint, bytes: &[u8]) {
-        let socket = &self.run.socket;
+    fn take(&mut self, from: Endpoint, bytes: &[u8]) {
         match snowflake::ice(bytes) {
             Some(Ice::Request(transaction)) => {
-                let _ = socket.send_to(&snowflake::check_answer(self.own, transaction, from), from, None);
+                let answer = snowflake::check_answer(self.own, transaction, from);
+                let _ = self.run.socket.send_to(&answer, from, None);
             }
-            Some(Ice::Success(transaction, _)) if transaction == check => {
+            Some(Ice::Success(transaction, _)) if transaction == self.check => {
                 self.partner.get_or_insert(from);
-                if self.stage == Stage::Checking {
-                    self.stage = Stage::Checked;
-                    self.send(check, [0; 8], u64::from(from.port));
+                match self.stage {
+                    Stage::Checking => {
+                        self.stage = Stage::Checked;
+                        self.send(u64::from(from.port));
+                    }
+                    Stage::Answered => self.stage = Stage::Held,
+                    _ => {}
                 }
             }
             Some(_) => {}
@@ -336,13 +371,13 @@ impl Meeting<'_> {
                 // A fragment of a hello counts; only a whole one can show our cookie.
                 let cookie = dtls::client_hello_prefix(message.body).cookie.unwrap_or_default().to_vec();
                 if cookie == COOKIE {
-                    self.stage = Stage::Answered;
+                    self.stage = self.stage.max(Stage::Answered);
                 } else {
-                    self.stage = Stage::Hello;
+                    self.stage = self.stage.max(Stage::Hello);
                     let _ = self.run.socket.send_to(&dtls::hello_verify(&COOKIE), from, None);
                 }
             }
-            _ => self.stage = Stage::Answered,
+            _ => self.stage = self.stage.max(Stage::Answered),
         }
     }
 }
