@@ -120,3 +120,72 @@ fn only_probes_run_when_asked() {
     let scenario = Scenario::parse("probes", &text, &overrides).unwrap();
     assert!(scenario.clients.is_empty() && !scenario.probes.is_empty());
 }
+
+const PAGES: &str = r#"title = "pages"
+start = 2025-06-01
+end = 2025-06-02
+[topology]
+model = "russia"
+networks = ["mts", "obit"]
+regions = ["spb"]
+[lists]
+"sni.blocked" = ["blocked.example"]
+[[service]]
+id = "blocked.example"
+hosting = "hetzner"
+[[service]]
+id = "open.example"
+hosting = "cloudflare"
+addresses = 4
+[[service]]
+id = "th.example"
+hosting = "hetzner"
+speaks = ["helper"]
+[[service]]
+id = "public-dns"
+names = ["dns.example"]
+hosting = "google"
+speaks = ["dns"]
+[[policy]]
+at = 2025-06-01T12:00:00Z
+do = "install"
+box = "tspu"
+profile = "tspu-2024"
+[[fault]]
+at = 2025-06-01T06:00:00Z
+lasts = "4h"
+kind = "geo-block"
+services = ["open.example"]
+[[probe]]
+id = "wc"
+tests = ["web_connectivity"]
+inputs = ["https://blocked.example/", "http://open.example/"]
+every = "4h"
+jitter = "10m"
+helper = "th.example"
+[probe.options.web_connectivity]
+udp_resolvers = ["service:public-dns:53"]
+doh = ["https://dns.example/dns-query"]
+"#;
+
+#[test]
+fn pages_are_judged_by_the_helper_abroad_and_truth_says_who_was_right() {
+    let all = measure(PAGES, 1, 1);
+    assert!(all.len() >= 20, "{}", all.len());
+    for (line, truth) in &all {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let keys = &row["test_keys"];
+        let hour = truth.start.micros() / 1_000_000 % 86_400 / 3_600;
+        let blocked = truth.targets == ["blocked.example"] && hour >= 12;
+        assert_eq!(truth.is_blocked(), blocked, "{truth:?}");
+        let expected = match (truth.is_blocked(), hour) {
+            (true, _) => serde_json::json!("http-failure"),
+            (false, 6..=9) if truth.targets == ["open.example"] => serde_json::json!("http-diff"),
+            _ => serde_json::json!(false),
+        };
+        assert_eq!(keys["blocking"], expected, "{line}");
+        assert_eq!(keys["control_failure"], serde_json::Value::Null, "{line}");
+        assert_eq!(truth.faults.len(), usize::from(expected == "http-diff"), "{truth:?}");
+    }
+    assert_eq!(all, measure(PAGES, 1, 2));
+}

@@ -101,6 +101,17 @@ impl<'a> AddressPlan<'a> {
         Ipv6Addr::new(0x2a0f, 0xffff, hosting, 0, 0, 0, 1, 1 + number)
     }
 
+    /// Whether an address is one of a hosting, at home or abroad, and no subscriber's.
+    pub fn is_hosting(address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => v4.to_bits() >> 16 == 0x0b12,
+            IpAddr::V6(v6) => {
+                let [first, second, third, ..] = v6.segments();
+                (first, second) == (0x2a0f, 0xffff) && third >= 0xf000
+            }
+        }
+    }
+
     /// All addresses of a hosting.
     pub fn hosting_prefixes(&self, hosting: usize) -> [Prefix; 2] {
         let v4 = Ipv4Addr::from_bits(self.server(hosting, 0).to_bits() & 0xffff_ff00);

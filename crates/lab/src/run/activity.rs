@@ -9,7 +9,7 @@ use okno_model::Failure;
 use okno_wire::Instant;
 use okno_wire::dns::{self, MessageView};
 
-use super::servers::{MAX_BODY, end};
+use super::servers::{MAX_BODY, PAGE_BEGINS, end};
 use crate::PingAnswer;
 use crate::net::{Net, NetError, TcpStream};
 use crate::scenario::Activity;
@@ -276,9 +276,9 @@ async fn read_answer(net: &Net, notes: &Notes, stream: &mut ByteStream, wanted: 
                     Some(_) => return Err(Failure::HttpUnexpectedStatus),
                     None => return Err(Failure::HttpRequestFailed),
                 }
-                // a block page may say 200 as well: the lab's objects consist of one letter
+                // a block page may say 200 as well: the lab's own pages begin in one way
                 let content = &head[at + 4..];
-                if content.first().is_some_and(|first| *first != b'o') {
+                if content.iter().zip(PAGE_BEGINS).any(|(one, own)| one != own) {
                     return Err(Failure::HttpRequestFailed);
                 }
                 body = Some(content.len() as u64);

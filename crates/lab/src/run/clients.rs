@@ -14,8 +14,9 @@ use okno_wire::Instant;
 
 use super::activity::{Job, Report, perform};
 use super::cell::{Layout, Site};
+use super::names::{CellResolver, Zone};
 use super::plan::Plan;
-use super::servers::{self, Certificates, House, Zone};
+use super::servers::{self, Certificates, House};
 use crate::nation::AddressPlan;
 use crate::net::Net;
 use crate::scenario::{Activity, ClientGroup, Protocol};
@@ -98,19 +99,21 @@ impl Cast<'_, '_> {
         let zone = Rc::new(Zone::new(self.plan));
         let portal = Some(self.layout.resolver_ip);
         let (names, house) = (zone.clone(), self.house.clone());
-        world.net(self.layout.resolver).spawn(move |net| servers::resolver(net, names, house, portal));
+        let own = CellResolver { zone: names, house, portal };
+        world.net(self.layout.resolver).spawn(move |net| own.over_udp(net));
         world.net(self.layout.resolver).spawn(servers::login_page);
         for (at, (node, _)) in &self.layout.servers {
             let Some(placed) = self.plan.services.get(*at) else { continue };
             let service = placed.service;
-            let (speaks, object) = (&service.speaks, service.object_bytes);
-            servers::web(world, *node, *at, object, speaks, self.certificates, &self.house);
+            let speaks = &service.speaks;
+            servers::web(world, *node, *at, service, self.certificates, &self.house);
             if speaks.contains(&Protocol::Dns) {
                 let (names, house) = (zone.clone(), self.house.clone());
-                world.net(*node).spawn(move |net| servers::resolver(net, names, house, None));
+                let public = CellResolver { zone: names, house, portal: None };
+                world.net(*node).spawn(move |net| public.over_udp(net));
             }
             super::apps::serve(world, *node, speaks, service.port);
-            super::probes::serve(world, *node, speaks, *at, self.certificates);
+            self.serve_probes(world, *node, *at, &zone);
         }
         for client in clients {
             if let Some(group) = self.site.scenario.clients.get(client.group) {

@@ -16,7 +16,6 @@ use super::cell::Site;
 use super::clients::Cast;
 use super::measured::Measured;
 use super::plan::Plan;
-use super::servers::Certificates;
 use crate::nation::{AddressPlan, MAX_SUBSCRIBERS};
 use crate::net::Net;
 use crate::probe::{Envelope, LabNet};
@@ -328,36 +327,4 @@ impl Rounds {
 
 fn timestamp(at: Instant) -> Timestamp {
     Timestamp::from_micros(i64::try_from(at.micros()).unwrap_or(i64::MAX))
-}
-
-/// Starts the servers of the probe's other side on a service's host.
-pub(crate) fn serve(
-    world: &World,
-    host: NodeId,
-    speaks: &[Protocol],
-    at: usize,
-    certificates: &Certificates,
-) {
-    let net = world.net(host);
-    let Some(own) = net.addresses().into_iter().find(IpAddr::is_ipv4) else { return };
-    let lab = LabNet::new(net.clone(), Some(Endpoint { ip: own, port: 53 }), certificates.ground.clone());
-    let any = |port| Endpoint { ip: IpAddr::from([0, 0, 0, 0]), port };
-    for protocol in speaks {
-        let world = lab.clone().world();
-        match protocol {
-            Protocol::Partner => {
-                net.spawn(move |_| async move { okno_probe::helper::partner::serve(&world, any(443)) });
-            }
-            Protocol::UdpEcho => {
-                net.spawn(move |_| async move {
-                    okno_probe::helper::udp_echo::serve(
-                        &world,
-                        &okno_probe::helper::udp_echo::EchoSetup::at(own),
-                    )
-                });
-            }
-            _ => {}
-        }
-    }
-    let _ = at;
 }

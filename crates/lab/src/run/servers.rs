@@ -10,15 +10,15 @@ use std::sync::Arc;
 
 use futures::future::{Either, select};
 use okno_model::Failure;
-use okno_wire::dns::{self, MessageView};
 use okno_wire::{Endpoint, Instant};
 use rustls::ServerConfig;
 
 use super::bell::Bell;
 use super::faults::{Circumstances, Manners};
 use super::plan::Plan;
+use crate::nation::AddressPlan;
 use crate::net::{Net, TcpStream};
-use crate::scenario::{Protocol, Scenario};
+use crate::scenario::{Protocol, Scenario, Service};
 use crate::stream::ByteStream;
 use crate::tls::{self, Authority, Identity, TlsStream, TlsVersions, UnknownName};
 use crate::world::{NodeId, World};
@@ -37,7 +37,7 @@ pub(crate) struct Certificates {
     /// ground for probes' TLS
     pub ground: okno_probe::net::TlsGround,
     /// by position in the plan: valid and expired
-    servers: Vec<Option<[Arc<ServerConfig>; 2]>>,
+    pub servers: Vec<Option<[Arc<ServerConfig>; 2]>>,
     quic: Vec<Option<Arc<ServerConfig>>>,
 }
 
@@ -62,7 +62,9 @@ impl Certificates {
             let speaks = |protocol| placed.service.speaks.contains(&protocol);
             let alpn = ["http/1.1"];
             let both = || [config(back(60), end, &alpn), config(back(400), back(2), &alpn)];
-            servers.push(speaks(Protocol::Https).then(both));
+            let dns = speaks(Protocol::Dns) && !names.is_empty();
+            let web = speaks(Protocol::Https) || speaks(Protocol::Helper) || dns;
+            servers.push(web.then(both));
             quic.push(speaks(Protocol::Quic).then(|| config(back(60), end, crate::quic::ALPN)));
         }
         let client = tls::client_config(&trusted, TlsVersions::Both, &["http/1.1"]);
@@ -84,24 +86,41 @@ impl House {
     }
 }
 
+/// How every page of the lab's web servers begins; a block page does not.
+pub(crate) const PAGE_BEGINS: &[u8] = b"<!doctype html><html><head><title>Welcome to ";
+
+/// What a web server shows.
+#[derive(Clone)]
+struct Shown {
+    /// position in the plan
+    at: usize,
+    /// bytes of the object
+    object: usize,
+    /// what the page begins with
+    head: Rc<[u8]>,
+}
+
 /// Starts the web servers of one service.
 pub(crate) fn web(
     world: &World,
     host: NodeId,
     at: usize,
-    object_bytes: u64,
-    speaks: &[Protocol],
+    service: &Service,
     certificates: &Certificates,
     house: &House,
 ) {
-    let object = usize::try_from(object_bytes).unwrap_or(MAX_BODY).min(MAX_BODY);
+    let object = usize::try_from(service.object_bytes).unwrap_or(MAX_BODY).min(MAX_BODY);
+    let speaks = &service.speaks;
+    let name = &service.id.text;
+    let rest = format!("{name}</title></head><body><p>");
+    let shown = Shown { at, object, head: [PAGE_BEGINS, rest.as_bytes()].concat().into() };
     if speaks.contains(&Protocol::Http) {
-        let house = house.clone();
-        world.net(host).spawn(move |net| listen(net, 80, None, at, object, house));
+        let (house, shown) = (house.clone(), shown.clone());
+        world.net(host).spawn(move |net| listen(net, 80, None, shown, house));
     }
-    if let Some(Some(configs)) = certificates.servers.get(at) {
+    if let (Some(Some(configs)), true) = (certificates.servers.get(at), speaks.contains(&Protocol::Https)) {
         let (house, configs) = (house.clone(), configs.clone());
-        world.net(host).spawn(move |net| listen(net, 443, Some(configs), at, object, house));
+        world.net(host).spawn(move |net| listen(net, 443, Some(configs), shown, house));
     }
     if let Some(Some(config)) = certificates.quic.get(at) {
         let (house, config) = (house.clone(), config.clone());
@@ -116,14 +135,8 @@ pub(crate) fn web(
 }
 
 /// Accepts as long as the port is open; a fault that closes it ends the listener, its end opens it again.
-async fn listen(
-    net: Net,
-    port: u16,
-    tls: Option<[Arc<ServerConfig>; 2]>,
-    at: usize,
-    object: usize,
-    house: House,
-) {
+async fn listen(net: Net, port: u16, tls: Option<[Arc<ServerConfig>; 2]>, shown: Shown, house: House) {
+    let at = shown.at;
     loop {
         if house.manners(at).refuses {
             house.bell.next().await;
@@ -140,8 +153,8 @@ async fn listen(
             };
             match accepted {
                 Some(Ok(stream)) => {
-                    let (tls, house) = (tls.clone(), house.clone());
-                    net.spawn(move |net| async move { serve(net, stream, tls, at, object, house).await });
+                    let (tls, house, shown) = (tls.clone(), house.clone(), shown.clone());
+                    net.spawn(move |net| async move { serve(net, stream, tls, shown, house).await });
                 }
                 Some(Err(_)) => return,
                 None => {}
@@ -150,15 +163,10 @@ async fn listen(
     }
 }
 
-async fn serve(
-    net: Net,
-    stream: TcpStream,
-    tls: Option<[Arc<ServerConfig>; 2]>,
-    at: usize,
-    object: usize,
-    house: House,
-) {
-    let manners = house.manners(at);
+async fn serve(net: Net, stream: TcpStream, tls: Option<[Arc<ServerConfig>; 2]>, shown: Shown, house: House) {
+    let mut manners = house.manners(shown.at);
+    // it turns away visitors from the country, not those from abroad: the test helper gets the page
+    manners.turns_away &= !AddressPlan::is_hosting(stream.ends().1.ip);
     let patience = Duration::from_secs(60);
     let work = async {
         let mut stream = match tls {
@@ -173,7 +181,7 @@ async fn serve(
         if !manners.slow.is_zero() {
             net.sleep(manners.slow).await;
         }
-        let _ = answer(&mut stream, manners, wanted(&path).unwrap_or(object)).await;
+        let _ = answer(&mut stream, manners, &shown.head, wanted(&path).unwrap_or(shown.object)).await;
         stream.close().await;
     };
     let _ = net.timeout(patience, work).await;
@@ -213,15 +221,25 @@ fn wanted(path: &str) -> Option<usize> {
     path.strip_prefix("/bytes/").and_then(|number| number.parse().ok()).map(|size: usize| size.min(MAX_BODY))
 }
 
-async fn answer(stream: &mut ByteStream, manners: Manners, size: usize) -> Result<(), Failure> {
+async fn answer(stream: &mut ByteStream, manners: Manners, page: &[u8], size: usize) -> Result<(), Failure> {
     if manners.turns_away {
-        let page = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 12\r\nConnection: close\r\n\r\nnot for you\n";
-        return stream.write_all(page).await;
+        let page = "<html><head><title>Not available</title></head><body>Not available in your country";
+        let head = format!(
+            "HTTP/1.1 403 Forbidden\r\nServer: lab\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{page}",
+            page.len()
+        );
+        return stream.write_all(head.as_bytes()).await;
     }
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n");
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nServer: lab\r\nContent-Type: text/html\r\nContent-Length: {size}\r\n\
+         Connection: close\r\n\r\n"
+    );
     let mut first = head.into_bytes();
     let block = [b'o'; 8_192];
-    let mut left = size;
+    let page = page.get(..size.min(page.len())).unwrap_or(page);
+    first.extend_from_slice(page);
+    let mut left = size - page.len();
     let with_head = left.min(block.len());
     first.extend_from_slice(&block[..with_head]);
     left -= with_head;
@@ -232,57 +250,6 @@ async fn answer(stream: &mut ByteStream, manners: Manners, size: usize) -> Resul
         left -= part;
     }
     Ok(())
-}
-
-/// Names and addresses of a run, as its resolvers know them.
-#[derive(Debug)]
-pub(crate) struct Zone {
-    /// name, position in the plan, usual addresses, spare ones
-    names: std::collections::BTreeMap<String, (usize, Vec<IpAddr>, Vec<IpAddr>)>,
-}
-
-impl Zone {
-    pub fn new(plan: &Plan<'_>) -> Self {
-        let mut names = std::collections::BTreeMap::new();
-        for (at, placed) in plan.services.iter().enumerate() {
-            for name in &placed.service.names {
-                let entry = (at, placed.addresses.clone(), placed.spare.clone());
-                names.entry(name.text.to_ascii_lowercase()).or_insert(entry);
-            }
-        }
-        Self { names }
-    }
-
-    /// Addresses of a name now; nothing when there is no such name.
-    fn find(&self, name: &str, circumstances: &Circumstances) -> Option<Vec<IpAddr>> {
-        let wild = || name.split_once('.').and_then(|(_, rest)| self.names.get(&format!("*.{rest}")));
-        let (at, usual, spare) = self.names.get(name).or_else(wild)?;
-        let rotated = circumstances.manners.get(at).is_some_and(|manners| manners.rotated);
-        Some(if rotated { spare.clone() } else { usual.clone() })
-    }
-}
-
-/// Answers queries on UDP port 53, and sends everybody to `portal` while the operator's login page stands.
-pub(crate) async fn resolver(net: Net, zone: Rc<Zone>, house: House, portal: Option<IpAddr>) {
-    let Ok(socket) = net.udp_bind(53) else { return };
-    loop {
-        let Ok(datagram) = socket.receive().await else { continue };
-        let Ok(query) = MessageView::parse(&datagram.bytes) else { continue };
-        let Some(question) = query.question() else { continue };
-        let name = question.name.normalised();
-        let circumstances = house.circumstances.borrow();
-        let login = portal.filter(|_| circumstances.portal).map(|ip| vec![ip]);
-        let message = match login.or_else(|| zone.find(&name, &circumstances)) {
-            None => dns::nxdomain(&query),
-            Some(addresses) => {
-                let v4 = question.kind == dns::kind::A;
-                let records = addresses.into_iter().filter(|ip| ip.is_ipv4() == v4);
-                dns::answer(&query, records.map(|ip| dns::RecordRepr::address(&name, 60, ip)).collect())
-            }
-        };
-        drop(circumstances);
-        let _ = socket.send_to(&message.emit(), datagram.from);
-    }
 }
 
 /// The login page behind a captive portal: a redirect on port 80, nothing on 443.

@@ -122,6 +122,12 @@ pub enum Protocol {
     Partner,
     /// echo of datagrams for tests that send noise of a protocol's sizes
     UdpEcho,
+    /// HTTP requests and other lines sent back, on TCP port 80
+    HttpEcho,
+    /// a data centre of Telegram: plain HTTP on TCP ports 80 and 443
+    TelegramDc,
+    /// a chat's endpoint that keeps silent to strangers, on TCP ports 443 and 5222
+    Chat,
 }
 
 /// Names of [`Protocol`] in a scenario.
@@ -140,6 +146,9 @@ pub const PROTOCOLS: &[(&str, Protocol)] = &[
     ("helper", Protocol::Helper),
     ("partner", Protocol::Partner),
     ("udp-echo", Protocol::UdpEcho),
+    ("http-echo", Protocol::HttpEcho),
+    ("telegram-dc", Protocol::TelegramDc),
+    ("chat", Protocol::Chat),
 ];
 
 /// Whom a policy, a fault or a group of clients concerns.
