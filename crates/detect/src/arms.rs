@@ -52,6 +52,8 @@ macro_rules! with_words {
                 OtherPort = "other_port", "the same to another port";
                 OtherVersion = "other_version", "the same in another version of the protocol";
                 OtherSize = "other_size", "the same with packets of another size";
+                Baseline = "baseline", "neither the suspected name nor the suspected feature";
+                Outside = "outside", "the same seen from elsewhere";
                 Domestic = "domestic", "a target at home";
                 Foreign = "foreign", "a target abroad";
                 Inbound = "inbound", "a flow that the other side opened";

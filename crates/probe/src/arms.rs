@@ -35,6 +35,10 @@ pub enum Role {
     OtherVersion,
     /// the same with packets of another size, so that packets and bytes can be told apart
     OtherSize,
+    /// neither the suspected name nor the suspected feature: what has to work on any open path
+    Baseline,
+    /// the same seen from elsewhere, by the test helper
+    Outside,
     /// a target at home
     Domestic,
     /// a target abroad

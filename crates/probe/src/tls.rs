@@ -531,7 +531,9 @@ pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         failure: result.as_ref().err().copied(),
         no_tls_verify: !options.verify,
         peer_certificates: chain,
-        server_name: shown_text(options, name),
+        // df-006: with ECH `server_name` is the inner name.
+        server_name: if options.ech == Ech::Grease { name.to_owned() } else { shown_text(options, name) },
+        outer_server_name: (options.ech == Ech::Grease).then(|| shown_text(options, name)),
         echconfig: match &options.ech {
             Ech::Off => None,
             Ech::Grease => Some("GREASE".to_owned()),

@@ -338,8 +338,17 @@ impl Trace {
 
     /// The same with another limit of network events a transaction (transfers need more, or none).
     pub fn with_event_limit(context: &Context, event_limit: usize) -> Rc<Self> {
+        Self::of(context.world.now(), event_limit)
+    }
+
+    /// An empty trace with the zero of this one: for formats that keep lists apart.
+    pub fn beside(&self) -> Rc<Self> {
+        Self::of(self.start, self.event_limit)
+    }
+
+    fn of(start: Instant, event_limit: usize) -> Rc<Self> {
         Rc::new(Self {
-            start: context.world.now(),
+            start,
             queries: RefCell::default(),
             tcp_connect: RefCell::default(),
             tls_handshakes: RefCell::default(),

@@ -2,8 +2,12 @@
 
 pub mod backend;
 pub mod blackout;
+pub mod box_location;
 pub mod calls;
+pub mod certificates;
 pub mod connection_policer;
+pub mod ech_matrix;
+pub mod echcheck;
 pub mod facebook_messenger;
 pub mod fragment_census;
 pub mod http_header_field_manipulation;
@@ -11,11 +15,15 @@ pub mod http_invalid_request_line;
 pub mod initiation;
 pub mod obfs4;
 pub mod packet_budget;
+pub mod quic_matrix;
+pub mod quicping;
 pub mod redact;
 pub mod signal;
+pub mod sni_blocking;
 pub mod snowflake;
 pub mod telegram;
 pub mod throttling;
+pub mod tlsmiddlebox;
 pub mod tor;
 pub mod tor_targets;
 pub mod torsf;
@@ -36,16 +44,24 @@ use crate::experiment::Experiment;
 pub const ALL: &[&str] = &[
     "blackout",
     "calls",
+    "box_location",
+    "certificates",
     "connection_policer",
+    "ech_matrix",
+    "echcheck",
     "facebook_messenger",
     "fragment_census",
     "http_header_field_manipulation",
     "http_invalid_request_line",
     "initiation",
     "packet_budget",
+    "quic_matrix",
+    "quicping",
     "signal",
+    "sni_blocking",
     "telegram",
     "throttling",
+    "tlsmiddlebox",
     "tor",
     "torsf",
     "vpn_protocols",
@@ -62,7 +78,11 @@ pub fn by_name(name: &str, options: &Value) -> Result<Rc<dyn Experiment>, String
     match name {
         "blackout" => made::<blackout::Blackout>(options),
         "calls" => made::<calls::Calls>(options),
+        "box_location" => made::<box_location::BoxLocation>(options),
+        "certificates" => made::<certificates::Certificates>(options),
         "connection_policer" => made::<connection_policer::ConnectionPolicer>(options),
+        "ech_matrix" => made::<ech_matrix::EchMatrix>(options),
+        "echcheck" => made::<echcheck::Echcheck>(options),
         "facebook_messenger" => made::<facebook_messenger::FacebookMessenger>(options),
         "fragment_census" => made::<fragment_census::FragmentCensus>(options),
         "http_header_field_manipulation" => {
@@ -71,9 +91,13 @@ pub fn by_name(name: &str, options: &Value) -> Result<Rc<dyn Experiment>, String
         "http_invalid_request_line" => made::<http_invalid_request_line::HttpInvalidRequestLine>(options),
         "initiation" => made::<initiation::Initiation>(options),
         "packet_budget" => made::<packet_budget::PacketBudget>(options),
+        "quic_matrix" => made::<quic_matrix::QuicMatrix>(options),
+        "quicping" => made::<quicping::Quicping>(options),
         "signal" => made::<signal::Signal>(options),
+        "sni_blocking" => made::<sni_blocking::SniBlocking>(options),
         "telegram" => made::<telegram::Telegram>(options),
         "throttling" => made::<throttling::Throttling>(options),
+        "tlsmiddlebox" => made::<tlsmiddlebox::Tlsmiddlebox>(options),
         "tor" => made::<tor::Tor>(options),
         "torsf" => made::<torsf::Torsf>(options),
         "vpn_protocols" => made::<vpn_protocols::VpnProtocols>(options),
