@@ -341,11 +341,6 @@ impl Trace {
         Self::of(context.world.now(), event_limit)
     }
 
-    /// An empty trace with the zero of this one: for formats that keep lists apart.
-    pub fn beside(&self) -> Rc<Self> {
-        Self::of(self.start, self.event_limit)
-    }
-
     fn of(start: Instant, event_limit: usize) -> Rc<Self> {
         Rc::new(Self {
             start,
@@ -363,17 +358,7 @@ impl Trace {
     /// An empty trace with the same zero: for what stands apart in the measurement, as the DoH server's own
     /// connections do.
     pub fn beside(&self, event_limit: usize) -> Rc<Self> {
-        Rc::new(Self {
-            start: self.start,
-            queries: RefCell::default(),
-            tcp_connect: RefCell::default(),
-            tls_handshakes: RefCell::default(),
-            quic_handshakes: RefCell::default(),
-            network_events: RefCell::default(),
-            event_counts: RefCell::default(),
-            event_limit,
-            requests: RefCell::default(),
-        })
+        Self::of(self.start, event_limit)
     }
 
     /// Takes out the lookups of these engines, or of all others.

@@ -72,8 +72,6 @@ struct Ping {
     responses: Vec<Response>,
     #[serde(skip)]
     ids: (Vec<u8>, Vec<u8>),
-    #[serde(skip)]
-    sent: Instant,
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -157,7 +155,6 @@ impl Quicping {
                 t: scope.seconds(),
                 responses: Vec::new(),
                 ids: (dcid, scid),
-                sent: scope.now(),
             });
             let last = number + 1 == self.repetitions;
             let wait = if last { self.patience_ms } else { self.delay_ms };

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::dns::{self, Resolver};
 use crate::experiment::{Contact, Context, Experiment, Manual, Risk};
+use crate::limits;
 use crate::net::{Dial, Endpoint, Task, below, sleep};
 use crate::tcp;
 use crate::tls::{self, TlsOptions};
@@ -63,7 +64,7 @@ impl SniBlocking {
         // ts-024: the order of control and target shall not be the same each time.
         let delay = Duration::from_millis(below(&*context.world, 250));
         sleep(&*context.world, delay).await;
-        let trace = whole.beside();
+        let trace = whole.beside(limits::EVENTS);
         let scope = Scope::new(context, &trace, &[]);
         let failure = self.shake(&scope, helper, sni).await.err();
         let lists = trace.test_keys();

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::dns::{self, Resolver};
 use crate::experiment::{Contact, Context, Experiment, Manual, Risk};
+use crate::limits;
 use crate::net::{Dial, Endpoint, IcmpNotice, Instant, NetErrorKind, Task, sleep};
 use crate::tcp;
 use crate::tls::{self, Sni, TlsOptions};
@@ -93,7 +94,7 @@ impl Tlsmiddlebox {
     async fn step(&self, context: &Context, whole: &Trace, remote: Endpoint, sni: &str, ttl: u8) -> Step {
         sleep(&*context.world, Duration::from_millis(self.delay) * u32::from(ttl - 1)).await;
         // Its connect is not recorded (probe-cli records the first one alone): a trace of its own.
-        let trace = whole.beside();
+        let trace = whole.beside(limits::EVENTS);
         let scope = Scope::new(context, &trace, &[]);
         let from = scope.now();
         let mut step = Step { ttl, handshake: HandshakeRecord::default(), notices: Vec::new(), from };
