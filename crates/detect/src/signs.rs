@@ -311,6 +311,31 @@ signs! {
     ArmsOfStun = "arms.of.stun", "what is tried is STUN or TURN";
     ArmsOfMedia = "arms.of.media", "what is tried is media, after STUN or alone";
     ArmsOfDtls = "arms.of.dtls", "what is tried is DTLS as WebRTC and Snowflake do it";
+    ArmsNeutralSlowerThanScrambled = "arms.neutral_slower_than_scrambled", "the median goodput with a neutral name is below a third of the scrambled arm's, which is above the slow rate, in every run";
+    ArmsBursts = "arms.bursts", "the target's bytes came in bursts: in three of ten 100 ms or more came nothing";
+    ArmsRoundTripGrows = "arms.round_trip_grows", "round trips beside the target's transfer were at least twice as long as before it, and 100 ms longer: a queue";
+    ArmsSamePlace = "arms.same_place", "two transfers stopped for good, without FIN or RST, after about the same 5 to 150 kB";
+    ArmsFullSegmentLost = "arms.full_segment_lost", "one segment of full size stayed without answer: the path may lose large packets";
+    ArmsPiecesFrozen = "arms.pieces_frozen", "a hello in many small pieces stayed without answer";
+    ArmsOtherNetworksPass = "arms.other_networks_pass", "a transfer from another network went on past the place where the target's stopped";
+    ArmsLimitAfterSome = "arms.limit_after_some", "the first handshakes of the run were answered, and nearly all from some place on stalled after TCP had opened";
+    ArmsLimitAtTcp = "arms.limit_at_tcp", "the first connections of the run opened, and nearly all from some place on stayed without answer to their SYN";
+    ArmsHelloUnacknowledged = "arms.hello_unacknowledged", "the stalled hellos of the run were not even acknowledged: they did not reach the server";
+    ArmsSharedAddress = "arms.shared_address", "the probe stands behind a carrier's shared address (100.64.0.0/10)";
+    ArmsCameIn = "arms.came_in", "a connection that the partner opened reached the probe";
+    ArmsHomeSilent = "arms.home_silent", "no place at home answered a hello, of two or more that were tried";
+    ArmsAbroadSilent = "arms.abroad_silent", "no place abroad answered a hello, of two or more that were tried";
+    ArmsHomeAnswers = "arms.home_answers", "a place at home answered a hello";
+    ArmsAbroadAnswers = "arms.abroad_answers", "a place abroad answered a hello";
+    ArmsPortal = "arms.portal", "a portal check was answered with a redirect or a page in the place of the one expected";
+    ArmsRouterAnswers = "arms.router_answers", "a router on the way answered an echo request that ended there";
+    ArmsToldUnreachable = "arms.told_unreachable", "of most places that did not answer, an ICMP message or the local stack said that there is no way";
+    ArmsNamesResolve = "arms.names_resolve", "the system's resolver gave an address for a place at home or abroad";
+    ArmsTrickle = "arms.trickle", "a page at home came at less than 4,000 bytes a second";
+    ArmsFragmentsDropped = "arms.fragments_dropped", "the whole datagram was answered, one in few fragments was not";
+    ArmsFragments45 = "arms.fragments_45", "a datagram in 45 fragments was answered, one in 46 never";
+    ArmsFragments46 = "arms.fragments_46", "datagrams in 45 and in 46 fragments were answered";
+    ArmsDatagramsLost = "arms.datagrams_lost", "the target loses at least a fifth of its datagrams more than random ones of the same sizes do";
 }
 
 /// Words of the bitset; 640 signs fit.

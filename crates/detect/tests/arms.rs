@@ -52,7 +52,7 @@ fn a_slow_target_beside_fast_comparisons_is_throttled_and_a_slow_line_is_not() {
     assert_eq!((held[0].1.as_str(), held[0].2.as_str()), ("throttled", "tls.throttle.sni"));
     assert!(held[0].3.contains("target transfer") && held[0].3.contains("scrambled"), "{}", held[0].3);
     let slow_line = judged("throttling", &arms(16_000, 20_000), "");
-    assert_eq!(slow_line[0].1, "insufficient");
+    assert_eq!(slow_line[0].1, "ok", "the name makes no difference");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! every case has are the signs of roles and endings; the family of the test (`tcp`, `udp`, `tls_quic`) divides
 //! the arms into cases and adds what takes arithmetic.
 
+mod places;
 mod tcp;
 mod tls_quic;
 mod udp;
@@ -40,18 +41,23 @@ pub(super) struct Test {
 
 /// Every test that writes arms, with the layer of its verdicts.
 const TESTS: &[Test] = &[
-    Test { name: "throttling", sign: Sign::TestThrottling, layer: Layer::Tls, divide: tcp::cases },
-    Test { name: "packet_budget", sign: Sign::TestPacketBudget, layer: Layer::Tcp, divide: tcp::cases },
+    Test { name: "throttling", sign: Sign::TestThrottling, layer: Layer::Tls, divide: tcp::speed },
+    Test { name: "packet_budget", sign: Sign::TestPacketBudget, layer: Layer::Tcp, divide: tcp::budget },
     Test {
         name: "connection_policer",
         sign: Sign::TestConnectionPolicer,
         layer: Layer::Tcp,
-        divide: tcp::cases,
+        divide: tcp::run,
     },
-    Test { name: "whitelist", sign: Sign::TestWhitelist, layer: Layer::App, divide: tcp::cases },
-    Test { name: "blackout", sign: Sign::TestBlackout, layer: Layer::App, divide: tcp::cases },
-    Test { name: "initiation", sign: Sign::TestInitiation, layer: Layer::App, divide: tcp::cases },
-    Test { name: "fragment_census", sign: Sign::TestFragmentCensus, layer: Layer::App, divide: tcp::cases },
+    Test { name: "whitelist", sign: Sign::TestWhitelist, layer: Layer::App, divide: places::places },
+    Test { name: "blackout", sign: Sign::TestBlackout, layer: Layer::App, divide: places::places },
+    Test { name: "initiation", sign: Sign::TestInitiation, layer: Layer::Tls, divide: tcp::direction },
+    Test {
+        name: "fragment_census",
+        sign: Sign::TestFragmentCensus,
+        layer: Layer::App,
+        divide: places::census,
+    },
     Test { name: "vpn_protocols", sign: Sign::TestVpnProtocols, layer: Layer::App, divide: udp::cases },
     Test { name: "calls", sign: Sign::TestCalls, layer: Layer::App, divide: udp::cases },
     Test { name: "dns_interception", sign: Sign::TestDnsInterception, layer: Layer::Dns, divide: udp::cases },
