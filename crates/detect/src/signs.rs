@@ -335,7 +335,6 @@ signs! {
     ArmsFragmentsDropped = "arms.fragments_dropped", "the whole datagram was answered, one in few fragments was not";
     ArmsFragments45 = "arms.fragments_45", "a datagram in 45 fragments was answered, one in 46 never";
     ArmsFragments46 = "arms.fragments_46", "datagrams in 45 and in 46 fragments were answered";
-    ArmsDatagramsLost = "arms.datagrams_lost", "the target loses at least a fifth of its datagrams more than random ones of the same sizes do";
 }
 
 /// Words of the bitset; 640 signs fit.

@@ -95,6 +95,25 @@ impl Series {
         self.ended = self.ended.max(at);
     }
 
+    /// From totals by moment; what came before `began` counts into the first bytes after it.
+    pub fn of_totals(began: Instant, totals: &[(Instant, u64)]) -> Self {
+        let mut series = Self::new(began);
+        for (at, total) in totals.iter().filter(|(at, _)| *at > began) {
+            series.add(*at, total.saturating_sub(series.bytes()) as usize);
+        }
+        series
+    }
+
+    /// When the clock started.
+    pub const fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// When the flow ended, or the last byte came.
+    pub const fn ended(&self) -> Instant {
+        self.ended
+    }
+
     /// Bytes in all.
     pub fn bytes(&self) -> u64 {
         self.points.last().map_or(0, |(_, total)| *total)
@@ -279,7 +298,9 @@ where
     let goal = series.bytes() + want;
     let ending = loop {
         if series.bytes() >= goal || block.is_empty() {
-            break Ending::Complete;
+            // What TLS holds back goes too.
+            let left = until.since(net.now()).min(limits.quiet);
+            break write_all(net, stream, &[], left).await.err().unwrap_or(Ending::Complete);
         }
         let left = until.since(net.now());
         if left.is_zero() {

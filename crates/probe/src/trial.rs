@@ -250,6 +250,7 @@ impl<'a> Trials<'a> {
         };
         arm.rtt_first_ms = Some(millis(self.world().now().since(from)));
         let counters = flow.counters();
+        counters.keep_progress();
         let mut series = Series::new(self.world().now());
         let ending = if place.plain {
             let mut flow = flow;
@@ -268,6 +269,12 @@ impl<'a> Trials<'a> {
         arm.received_bytes = counters.received_bytes();
         arm.sent_bytes = counters.sent_bytes();
         (arm.received_packets, arm.sent_packets) = (counters.reads(), counters.writes());
+        if what.up == 0 {
+            // The wire's bytes: TLS gives nothing of a record that is not whole.
+            let ended = series.ended();
+            series = Series::of_totals(series.began(), &counters.progress());
+            series.end(ended);
+        }
         arm.goodput = series.goodput();
         arm.note = ending.word().to_owned();
         if let Some(failure) = ending.failure() {

@@ -41,7 +41,7 @@ use crate::services::dns::{DnsServer, NameRule, Resolver, Zones};
 use crate::services::web::{Web, serve_http, serve_https};
 use crate::services::{Shared, shared};
 use crate::tls::{self, Authority, Identity, TlsVersions, UnknownName};
-use crate::world::{LinkSetup, NodeId, Setup, World};
+use crate::world::{LinkSetup, NatSetup, NodeId, Setup, World};
 
 /// A server of the bench.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,13 +116,28 @@ impl Bench {
 
     /// With this seed, and this box or none.
     pub fn new(seed: u64, censor: Option<Box<dyn Middlebox>>) -> Self {
+        Self::behind(seed, censor, None)
+    }
+
+    /// The same with the probe behind a carrier's NAT, under a shared address (RFC 6598); IPv4 alone.
+    pub fn behind(seed: u64, censor: Option<Box<dyn Middlebox>>, nat: Option<NatSetup>) -> Self {
         let mut world = World::new(Setup { seed, ..Setup::default() });
         let ip = |last: u8| IpAddr::V4(Ipv4Addr::new(11, 19, 0, last));
         let [own4, own6] = addresses(19, 200);
-        let client = world.host("probe", &[own4, own6]);
+        let carriers = [IpAddr::V4(Ipv4Addr::new(100, 64, 19, 200))];
+        let own: &[IpAddr] = if nat.is_some() { &carriers } else { &[own4, own6] };
+        let client = world.host("probe", own);
         let [r1, r2, exchange, border] = [("r1", 2), ("r2", 3), ("exchange", 4), ("border", 5)]
             .map(|(name, last)| world.router(name, &[ip(last), addresses(19, last)[1]], false));
-        world.link(client, r1, millis(2));
+        match nat.map(|setup| world.nat("cgnat", setup)) {
+            Some(nat) => {
+                world.link(client, nat, millis(1));
+                world.link(nat, r1, millis(1));
+            }
+            None => {
+                world.link(client, r1, millis(2));
+            }
+        }
         let filter = censor.map(|censor| world.middlebox("box", censor));
         match filter {
             Some(filter) => {

@@ -9,6 +9,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use futures::future::join_all;
+use okno_model::Failure;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -84,27 +85,28 @@ impl ConnectionPolicer {
     }
 
     /// What else works while the run is frozen.
-    async fn beside(&self, trials: &Trials<'_>, to: Endpoint, name: &str) {
+    async fn beside(&self, trials: &Trials<'_>, to: Endpoint, name: &str, other: &Result<IpAddr, Failure>) {
         let open = |label: &str, role: Role| arm(&trials.book, label, role, 0, "tls_hello");
         trials.hello(open("neutral", Role::NeutralName), to, &self.neutral_name, self.patience()).await;
         trials.hello(open("no_name", Role::Plain), to, "", self.patience()).await;
         trials.hello(open("again", Role::Repeat), to, name, self.patience()).await;
-        if let Ok(other) = Place::parse(&self.other_server, 443)
-            && !self.other_server.is_empty()
-        {
-            let arm = open("other_server", Role::OtherAddress);
-            match trials.resolve(&other).await {
-                Ok(ip) => {
-                    let end = Endpoint { ip, port: other.port };
-                    trials.hello(arm, end, other.name(), self.patience()).await;
-                }
-                Err(failure) => {
-                    let mut arm = arm;
-                    arm.fail("dns", failure);
-                    trials.book.close(arm);
-                }
+        let Some(place) = self.other() else { return };
+        let mut arm = open("other_server", Role::OtherAddress);
+        match other {
+            Ok(ip) => {
+                let end = Endpoint { ip: *ip, port: place.port };
+                trials.hello(arm, end, place.name(), self.patience()).await;
+            }
+            Err(failure) => {
+                arm.endpoint = format!("{}:{}", place.host, place.port);
+                arm.fail("dns", *failure);
+                trials.book.close(arm);
             }
         }
+    }
+
+    fn other(&self) -> Option<Place> {
+        if self.other_server.is_empty() { None } else { Place::parse(&self.other_server, 443).ok() }
     }
 
     async fn measure(&self, context: &Context, input: Option<&str>) -> Result<Value, String> {
@@ -122,9 +124,14 @@ impl ConnectionPolicer {
         };
         let to = Endpoint { ip, port: target.port };
         address_space(&trials, ip);
+        // Looked up before the run: afterwards the resolver may be out of reach as well.
+        let other = match self.other() {
+            Some(place) => trials.resolve(&place).await,
+            None => Err(Failure::DnsNoAnswer),
+        };
         let began = context.world.now();
         if self.run_of_hellos(&trials, to, target.name()).await {
-            self.beside(&trials, to, target.name()).await;
+            self.beside(&trials, to, target.name(), &other).await;
             for (round, seconds) in self.recovery.iter().enumerate() {
                 context.world.sleep_until(began + Duration::from_secs(*seconds)).await;
                 let arm = arm(&trials.book, "recovery", Role::Recovery, round as u32, "tls_hello");
