@@ -40,7 +40,13 @@ fn bench(profile: &str, lists: &[(&str, &[&str])]) -> Bench {
 
 /// Measures with the bench's resolvers, and judges.
 fn measure(bench: &mut Bench, url: &str) -> (Value, Judged) {
+    measure_as(bench, "0.5", url)
+}
+
+/// The same as a probe of this version.
+fn measure_as(bench: &mut Bench, variant: &str, url: &str) -> (Value, Judged) {
     let options = json!({
+        "variant": variant,
         "udp_resolvers": [bench.public_dns.end(53).to_string()],
         "doh": ["https://dns.example/dns-query"],
     });
@@ -294,4 +300,42 @@ fn an_address_for_a_url_is_measured_without_lookups() {
     assert_eq!(keys["queries"], json!([]));
     assert_eq!(keys["requests"][0]["response"]["code"], 200);
     assert_eq!(keys["control"]["http_request"]["status_code"], 200);
+}
+
+#[test]
+fn an_older_probe_finds_the_same_by_fewer_steps() {
+    let open: &[(&str, &[&str])] = &[];
+    let reset: &[(&str, &[&str])] = &[("sni.blocked", &["site.example"])];
+    let dropped: &[(&str, &[&str])] = &[("net.blocked", &["11.18.0.3"])];
+    for (profile, lists, url, blocking, expected) in [
+        ("", open, "https://site.example/", json!(false), None),
+        ("", open, "http://site.example/", json!(false), None),
+        ("tspu-2024", reset, "https://site.example/", json!("http-failure"), Some((Layer::Tls, "tls.reset"))),
+        ("tspu-2022", dropped, "http://site.example/", json!("tcp_ip"), Some((Layer::Tcp, "tcp.timeout"))),
+    ] {
+        let mut bench = bench(profile, lists);
+        bench.web("site.example", Web::of_page(PAGE));
+        let (keys, judged) = measure_as(&mut bench, "0.4", url);
+        assert_eq!(keys["blocking"], blocking, "{url} {profile}");
+        assert_eq!(keys["queries"].as_array().unwrap().len(), 1, "the system's resolver alone");
+        match expected {
+            None => expect_fine(&judged),
+            Some((layer, mechanism)) => expect(&judged, State::Blocked, layer, mechanism),
+        }
+    }
+}
+
+#[test]
+fn an_older_probe_follows_redirects_and_blames_the_resolver_that_denies() {
+    let mut bench = bench("", &[]);
+    bench.web("site.example", Web { redirect: "https://www.site.example/".into(), ..Web::of_page("") });
+    bench.web("www.site.example", Web::of_page(PAGE));
+    let (keys, judged) = measure_as(&mut bench, "0.4", "http://site.example/");
+    assert_eq!(keys["requests"].as_array().unwrap().len(), 2);
+    assert_eq!(keys["x_status"], 1);
+    expect_fine(&judged);
+    bench.lie("site.example", NameRule::NxDomain);
+    let (keys, judged) = measure_as(&mut bench, "0.4", "http://site.example/");
+    assert_eq!((&keys["blocking"], &keys["dns_consistency"]), (&json!("dns"), &json!("inconsistent")));
+    expect(&judged, State::Blocked, Layer::Dns, "dns.nxdomain");
 }

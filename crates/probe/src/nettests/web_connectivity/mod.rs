@@ -9,6 +9,8 @@
 mod keys;
 mod lookups;
 mod measure;
+mod older;
+pub mod older_verdict;
 pub mod priority;
 pub mod seen;
 pub mod verdict;
@@ -29,10 +31,24 @@ pub const TOO_MANY_REDIRECTS: &str = "unknown_failure: stopped after too many re
 /// What it writes without a helper.
 pub const NO_HELPER: &str = "unknown_failure: no available helpers";
 
+/// Which version of the test is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Variant {
+    /// as OONI's probe does now
+    #[default]
+    #[serde(rename = "0.5")]
+    V05,
+    /// as probes did until 2023: the system's resolver alone, and one client for page and redirects
+    #[serde(rename = "0.4")]
+    V04,
+}
+
 /// The test.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebConnectivity {
+    /// `0.5` or `0.4`
+    pub variant: Variant,
     /// resolvers over UDP, `address:port`; one is drawn for each measurement, none asked when empty
     pub udp_resolvers: Vec<String>,
     /// URLs of resolvers over HTTPS; one is drawn every 20 to 40 seconds, none asked when empty
@@ -52,6 +68,7 @@ impl Default for WebConnectivity {
     fn default() -> Self {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         Self {
+            variant: Variant::V05,
             // probe-cli webconnectivityalgo/dnsoverudp.go
             udp_resolvers: owned(&[
                 "8.8.8.8:53",
@@ -110,6 +127,9 @@ impl WebConnectivity {
     }
 
     async fn measure(&self, context: &Context, url: Url) -> Value {
+        if self.variant == Variant::V04 {
+            return older::measure(context, self, url).await;
+        }
         let measure = Measure::new(context, self);
         measure.hop(Hop { url: url.clone(), referer: String::new(), depth: 0 }).await;
         keys::of(&measure)
@@ -155,7 +175,10 @@ impl Experiment for WebConnectivity {
     }
 
     fn version(&self) -> &'static str {
-        "0.5.28"
+        match self.variant {
+            Variant::V05 => "0.5.28",
+            Variant::V04 => "0.4.3",
+        }
     }
 
     fn manual(&self) -> &'static Manual {
@@ -168,6 +191,9 @@ impl Experiment for WebConnectivity {
 
     fn contacts(&self, input: Option<&str>) -> Vec<Contact> {
         let mut contacts = url_of(input).map(|url| page_contacts(&url)).unwrap_or_default();
+        if self.variant == Variant::V04 {
+            return contacts;
+        }
         contacts.extend(self.udp_resolvers.iter().filter_map(|text| text.parse::<Endpoint>().ok()).map(
             |end| Contact {
                 host: end.ip.to_string(),

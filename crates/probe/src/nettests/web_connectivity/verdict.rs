@@ -66,7 +66,8 @@ pub enum Blocking {
 }
 
 impl Blocking {
-    fn json(self) -> Value {
+    /// As the key `blocking`.
+    pub fn json(self) -> Value {
         match self {
             Self::Unknown => Value::Null,
             Self::No => Value::Bool(false),
@@ -92,12 +93,13 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    fn length(&self) -> Option<bool> {
+    /// `body_length_match`.
+    pub fn length(&self) -> Option<bool> {
         self.proportion.map(|ratio| ratio > ALIKE)
     }
 
     /// ts-017, "blocking": the HTTP diff.
-    fn differs(&self) -> bool {
+    pub fn differs(&self) -> bool {
         let one_of = [self.length(), self.headers, self.title];
         !(self.status == Some(true) && one_of.contains(&Some(true)))
     }
