@@ -183,6 +183,13 @@ impl Authority {
     }
 }
 
+impl Identity {
+    /// Certificate chain and key, for servers that run outside the lab too.
+    pub fn certified_key(&self) -> Arc<CertifiedKey> {
+        self.key.clone()
+    }
+}
+
 /// What a server does with a hello whose name it does not know, or without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownName {

@@ -279,13 +279,10 @@ async fn over_http2<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         .map_err(|error| failure_of(&error))?;
     let connection = async {
         let mut connection = pin!(connection);
-        core::future::poll_fn(|poller| {
-            tasks.poll_all(poller);
-            connection.as_mut().poll(poller)
-        })
-        .await
-        .err()
-        .map(|error| failure_of(&error))
+        core::future::poll_fn(|poller| tasks.poll_beside(connection.as_mut(), poller))
+            .await
+            .err()
+            .map(|error| failure_of(&error))
     };
     let work = async {
         let response = sender.send_request(message).await?;
@@ -363,6 +360,15 @@ struct Tasks {
 }
 
 impl Tasks {
+    /// Polls a connection, and then what it has spawned: nobody else wakes a task that was never polled.
+    fn poll_beside<F: Future>(&self, connection: Pin<&mut F>, poller: &mut Poller<'_>) -> Poll<F::Output> {
+        let done = connection.poll(poller);
+        if done.is_pending() {
+            self.poll_all(poller);
+        }
+        done
+    }
+
     fn poll_all(&self, poller: &mut Poller<'_>) {
         let mut running = core::mem::take(&mut *self.waiting.borrow_mut());
         running.retain_mut(|task| task.as_mut().poll(poller).is_pending());
@@ -468,14 +474,11 @@ where
     if http2 {
         let tasks = Tasks::default();
         let connection = hyper::server::conn::http2::Builder::new(tasks.clone())
+            .auto_date_header(false)
             .serve_connection(Io::new(stream), service);
         let mut connection = pin!(connection);
         // A client that breaks off is not the server's concern.
-        let _ = core::future::poll_fn(|poller| {
-            tasks.poll_all(poller);
-            connection.as_mut().poll(poller)
-        })
-        .await;
+        let _ = core::future::poll_fn(|poller| tasks.poll_beside(connection.as_mut(), poller)).await;
     } else {
         let _ = hyper::server::conn::http1::Builder::new()
             .title_case_headers(true)

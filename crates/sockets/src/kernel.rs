@@ -1,13 +1,16 @@
 //! One non-blocking socket under tokio's watch, with control messages and the kernel's error queue.
 //!
 //! The error queue (`IP_RECVERR`, ip(7)) is the one place where an unprivileged program learns *who* sent an
-//! ICMP error. A waiting error shows as `EPOLLERR`, which tokio counts neither as readable nor as writable;
-//! it always comes together with `EPOLLOUT` here, so that the writing side's readiness is what wakes us.
+//! ICMP error. A waiting error shows as `EPOLLERR`, which tokio counts neither as readable nor as writable, and
+//! mio as the end of writing, for ever: only the interest in errors itself can be waited for again and again.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::pin::Pin;
 use core::task::{Context, Poll};
+use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
+use std::rc::Rc;
 
 use nix::cmsg_space;
 use nix::libc;
@@ -15,6 +18,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, 
 use okno_probe::net::{Endpoint, IcmpNotice, Instant};
 use socket2::{Domain, SockAddr, Socket};
 use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, Ready};
 
 /// Longest datagram.
 const LONGEST: usize = 65_535;
@@ -42,7 +46,8 @@ pub(crate) struct Trouble {
 
 /// The socket.
 pub(crate) struct Kernel {
-    fd: AsyncFd<Socket>,
+    fd: Rc<AsyncFd<Socket>>,
+    error: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
 }
 
 pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
@@ -99,7 +104,8 @@ impl Kernel {
     )]
     pub(crate) fn new(socket: Socket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { fd: AsyncFd::new(socket)? })
+        let fd = AsyncFd::with_interest(socket, Interest::READABLE | Interest::ERROR)?;
+        Ok(Self { fd: Rc::new(fd), error: RefCell::new(None) })
     }
 
     /// The socket.
@@ -164,15 +170,24 @@ impl Kernel {
         }
     }
 
-    /// Arms the wake-up for errors; gives whether the queue may hold something.
+    /// Arms the wake-up for errors; ready when the queue may hold something new.
     pub(crate) fn poll_trouble(&self, context: &mut Context<'_>) -> Poll<()> {
-        match self.fd.poll_write_ready(context) {
-            Poll::Ready(Ok(mut guard)) => {
-                guard.clear_ready();
-                Poll::Ready(())
-            }
-            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        let mut error = self.error.borrow_mut();
+        let wait = error.get_or_insert_with(|| {
+            let fd = self.fd.clone();
+            Box::pin(async move {
+                if let Ok(mut guard) = fd.ready(Interest::ERROR).await {
+                    guard.clear_ready_matching(Ready::ERROR);
+                } else {
+                    core::future::pending::<()>().await; // the runtime ends
+                }
+            })
+        });
+        let done = wait.as_mut().poll(context);
+        if done.is_ready() {
+            *error = None;
         }
+        done
     }
 }
 

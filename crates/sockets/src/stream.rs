@@ -52,9 +52,13 @@ fn prepare(how: &Dial) -> io::Result<TcpSocket> {
 /// Opens a connection.
 pub(crate) async fn connect(shared: Rc<Shared>, how: Dial) -> Result<Box<dyn Stream>, NetError> {
     let failed = |error: &io::Error| {
+        let errno = error.raw_os_error();
         let mut error = errors::at(shared.now(), error);
         if error.kind == NetErrorKind::Reset {
             error.kind = NetErrorKind::Refused; // a reset in answer to the SYN, by whatever name
+        }
+        if how.own_port.is_some() && errno == Some(nix::libc::EADDRNOTAVAIL) {
+            error.kind = NetErrorKind::InUse; // the same two ends are connected already (connect(2))
         }
         error
     };

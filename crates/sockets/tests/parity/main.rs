@@ -1,0 +1,148 @@
+//! Two worlds, one result: the same measurements of the same servers, once on kernel sockets inside network
+//! namespaces, once in the lab, record what is the same but for times.
+//!
+//! The test starts itself again under `unshare -rnm`, which needs no privilege where user namespaces are
+//! permitted. Where they are not it says `skipped:`.
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod cases;
+mod kernel;
+mod lab;
+mod servers;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::rc::Rc;
+
+use okno_lab::tls::Authority;
+use okno_wire::Endpoint;
+use serde_json::{Map, Value, json};
+
+use servers::Tools;
+
+/// Set where the test runs inside its namespaces.
+const INSIDE: &str = "OKNO_PARITY_INSIDE";
+/// Number of the first server's address; the lab's bench has its own resolver at 1.
+const FIRST: u8 = 2;
+
+fn tools() -> Tools {
+    Tools {
+        trusted: Authority::new(1, "parity's root"),
+        foreign: Authority::new(2, "somebody else's root"),
+        zone: Rc::new(BTreeMap::new()),
+    }
+}
+
+#[test]
+fn kernel_and_lab_observe_the_same() {
+    let own = std::env::current_exe().unwrap();
+    let inside = Command::new("unshare")
+        .args(["-rnm", "--"])
+        .arg(own)
+        .args(["--exact", "inside_the_namespaces", "--ignored", "--nocapture"])
+        .env(INSIDE, "1")
+        .output();
+    let Ok(inside) = inside else {
+        println!("skipped: no unshare(1) on this machine");
+        return;
+    };
+    let (out, err) = (String::from_utf8_lossy(&inside.stdout), String::from_utf8_lossy(&inside.stderr));
+    println!("{out}\n{err}");
+    if err.contains("unshare failed") || err.contains("Operation not permitted") || out.contains("skipped:") {
+        println!("skipped: no namespaces for us here");
+        return;
+    }
+    assert!(inside.status.success(), "the worlds differ");
+    assert!(out.contains("parity: "), "the cases ran");
+}
+
+/// Numbers of addresses by case.
+fn offsets(cases: &[cases::Case]) -> Vec<u8> {
+    let next = |next: &mut u8, case: &cases::Case| {
+        let offset = *next;
+        *next += u8::try_from(case.servers.len()).unwrap();
+        Some(offset)
+    };
+    cases.iter().scan(FIRST, next).collect()
+}
+
+#[test]
+#[ignore = "started by the test above, inside namespaces"]
+fn inside_the_namespaces() {
+    if std::env::var_os(INSIDE).is_none() {
+        println!("skipped: only inside namespaces");
+        return;
+    }
+    let all = cases::all();
+    let offsets = offsets(&all);
+    let system = all.iter().position(|case| case.name == "system ok").unwrap();
+    let resolver = Endpoint { ip: [11, 18, 0, offsets[system]].into(), port: 53 };
+    let last = offsets.last().unwrap() + 5;
+    if let Err(problem) = kernel::build(&resolver.ip.to_string()).and_then(|()| kernel::add_addresses(last)) {
+        println!("skipped: {problem}");
+        return;
+    }
+    let of_kernel = kernel::run(cases::all, &offsets, tools, resolver);
+    let mut differing = Vec::new();
+    for ((case, offset), kernel) in all.iter().zip(&offsets).zip(of_kernel) {
+        let lab = lab::run(case, *offset, &tools());
+        let (kernel, lab) = (comparable(kernel), comparable(lab));
+        if kernel != lab {
+            differing.push(case.name);
+            println!("--- {}\nkernel {kernel:#}\nlab    {lab:#}", case.name);
+        }
+    }
+    println!("parity: {} of {} cases the same", all.len() - differing.len(), all.len());
+    assert!(differing.is_empty(), "{differing:?}");
+}
+
+/// Keys that hold times, or what follows from them.
+const TIMES: &[&str] = &["t", "t0", "started", "test_runtime"];
+/// Keys whose sizes depend on how TCP cut the stream.
+const SIZES: &[&str] = &["num_bytes"];
+
+/// Whether HTTP/2 was spoken: then both sides write whenever they like.
+fn is_http2(map: &Map<String, Value>) -> bool {
+    let handshakes = map.get("tls_handshakes").and_then(Value::as_array);
+    handshakes.into_iter().flatten().any(|one| one["negotiated_protocol"] == "h2")
+}
+
+/// The value without times, sizes of single reads, and certificates (whose dates are the world's).
+fn comparable(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut out = Map::new();
+            let http2 = is_http2(&map);
+            for (key, value) in map {
+                let value = match key.as_str() {
+                    key if TIMES.contains(&key) || SIZES.contains(&key) => continue,
+                    "peer_certificates" => json!(value.as_array().map(Vec::len)),
+                    "network_events" => events(value, http2),
+                    // message ids are random
+                    "raw_response" => json!(value.as_str().map(str::len)),
+                    _ => comparable(value),
+                };
+                out.insert(key, value);
+            }
+            Value::Object(out)
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(comparable).collect()),
+        other => other,
+    }
+}
+
+/// Runs of reads and of writes count as one: TCP may cut them anywhere. With HTTP/2 runs of both do.
+fn events(value: Value, http2: bool) -> Value {
+    let mut out: Vec<Value> = Vec::new();
+    for event in value.as_array().into_iter().flatten() {
+        let mut event = comparable(event.clone());
+        let cut = matches!(event["operation"].as_str(), Some("read" | "write"));
+        if cut && http2 {
+            event["operation"] = "read or write".into();
+        }
+        if !(cut && out.last() == Some(&event)) {
+            out.push(event);
+        }
+    }
+    Value::Array(out)
+}
