@@ -19,6 +19,8 @@ use okno_probe::Experiment;
 use okno_probe::helper::partner;
 use okno_probe::nettests::blackout::Blackout;
 use okno_probe::nettests::connection_policer::ConnectionPolicer;
+use okno_probe::nettests::fragment_census::FragmentCensus;
+use okno_probe::nettests::initiation::Initiation;
 use okno_probe::nettests::packet_budget::PacketBudget;
 use okno_probe::nettests::throttling::Throttling;
 use okno_probe::nettests::whitelist::Whitelist;
@@ -448,4 +450,79 @@ fn a_blackout_is_told_from_a_portal_from_the_own_line_and_from_a_list() {
         ["throttled", "blackout.throttle", "app.blackout.trickle"],
         reached(trickle, false, |_| {}),
     );
+}
+
+fn initiated(censor: impl Fn() -> Censor, nat: bool) -> impl Fn(u64) -> (Said, Value) {
+    move |seed| {
+        let nat = nat.then(|| NatSetup::carrier(vec!["11.19.0.77".parse().unwrap()]));
+        let mut bench = Bench::behind(seed, censor(), nat);
+        let server = partner_of(&mut bench);
+        measure(&mut bench, Initiation::default(), Some(server))
+    }
+}
+
+#[test]
+fn a_rule_for_flows_from_inside_is_told_from_one_for_all_and_a_nat_hides_the_difference() {
+    let listed: &[(&str, &[&str])] =
+        &[("sni.blocked", &["target.example"]), ("sni.backup", &["target.example"])];
+    let silent = || censor("tspu-2026", &["sni-4"], listed, &[]);
+    let reset = || censor("tspu-2024", &["sni-1"], listed, &[]);
+    let inside = |mechanism, rule| ["blocked", mechanism, rule];
+    demand("silence", inside("tls.timeout.sni", "tls.initiation.inside_only"), initiated(silent, false));
+    demand("reset", inside("tls.reset.sni", "tls.initiation.inside_only_reset"), initiated(reset, false));
+    demand("nothing", ["ok", "", "tls.initiation.alike"], initiated(|| None, false));
+    demand("nothing, NAT", ["ok", "", "tls.initiation.alike"], initiated(|| None, true));
+    demand("a NAT", inside("tls.timeout.sni", "tls.initiation.both_ways"), initiated(silent, true));
+    let everyone = || Some(Box::new(NameDrop("target.example")) as Box<dyn Middlebox>);
+    demand("all", inside("tls.timeout.sni", "tls.initiation.both_ways"), initiated(everyone, false));
+}
+
+/// Drops what carries a name, whoever opened the flow.
+#[derive(Debug)]
+struct NameDrop(&'static str);
+
+impl Middlebox for NameDrop {
+    fn on_packet(&mut self, _: Instant, _: Direction, packet: &PacketView<'_>, _: &mut Cx<'_>) -> Verdict {
+        let has = packet.bytes().windows(self.0.len()).any(|window| window == self.0.as_bytes());
+        if has { Verdict::Drop } else { Verdict::Pass }
+    }
+
+    fn on_timer(&mut self, _: Instant, _: &mut Cx<'_>) {}
+
+    fn next_timer(&self) -> Option<Instant> {
+        None
+    }
+}
+
+fn counted_fragments(censor: impl Fn() -> Censor) -> impl Fn(u64) -> (Said, Value) {
+    move |seed| {
+        let mut bench = Bench::new(seed, censor());
+        let server = partner_of(&mut bench);
+        measure(&mut bench, FragmentCensus::default(), Some(server))
+    }
+}
+
+/// Drops fragments.
+#[derive(Debug)]
+struct NoFragments;
+
+impl Middlebox for NoFragments {
+    fn on_packet(&mut self, _: Instant, _: Direction, packet: &PacketView<'_>, _: &mut Cx<'_>) -> Verdict {
+        if packet.fragment.is_some() { Verdict::Drop } else { Verdict::Pass }
+    }
+
+    fn on_timer(&mut self, _: Instant, _: &mut Cx<'_>) {}
+
+    fn next_timer(&self) -> Option<Instant> {
+        None
+    }
+}
+
+#[test]
+fn a_queue_of_45_fragments_is_told_from_none_and_from_a_path_without_fragments() {
+    let tspu = || censor("tspu-2024", &["sni-1"], &[], &[]);
+    demand("tspu", ["ok", "", "app.fragments.limit_45"], counted_fragments(tspu));
+    demand("nothing", ["ok", "", "app.fragments.no_limit"], counted_fragments(|| None));
+    let none = || Some(Box::new(NoFragments) as Box<dyn Middlebox>);
+    demand("no fragments", ["insufficient", "", "app.fragments.dropped"], counted_fragments(none));
 }
