@@ -335,6 +335,22 @@ signs! {
     ArmsFragmentsDropped = "arms.fragments_dropped", "the whole datagram was answered, one in few fragments was not";
     ArmsFragments45 = "arms.fragments_45", "a datagram in 45 fragments was answered, one in 46 never";
     ArmsFragments46 = "arms.fragments_46", "datagrams in 45 and in 46 fragments were answered";
+    ArmsDnsSecondDiffers = "arms.dns.second_differs", "one question over UDP had two answers that say different things";
+    ArmsDnsNonResolver = "arms.dns.non_resolver_answers", "an answer for the neutral name came from an address that runs no resolver";
+    ArmsDnsNonResolverName = "arms.dns.non_resolver_name", "an answer for the suspected name alone came from an address that runs no resolver";
+    ArmsDnsUdpDenies = "arms.dns.udp_denies", "asked over UDP, twice, the resolver said that the suspected name has no address";
+    ArmsDnsUdpBogon = "arms.dns.udp_bogon", "asked over UDP, twice, it gave an address that is not public";
+    ArmsDnsUdpSilent = "arms.dns.udp_silent", "asked over UDP, twice, it did not answer";
+    ArmsDnsUdpAddress = "arms.dns.udp_address", "asked over UDP it gave a public address";
+    ArmsDnsTcpAddress = "arms.dns.tcp_address", "asked over TCP it gave a public address";
+    ArmsDnsTcpDenies = "arms.dns.tcp_denies", "asked over TCP it said that the name has no address";
+    ArmsDnsEncryptedAddress = "arms.dns.encrypted_address", "asked over TLS or HTTPS it gave a public address";
+    ArmsDnsEncryptedDenies = "arms.dns.encrypted_denies", "asked over TLS or HTTPS it said that the name has no address";
+    ArmsDnsNeutralUdp = "arms.dns.neutral_udp", "asked over UDP for the neutral name it gave a public address";
+    ArmsDnsNeutralTcp = "arms.dns.neutral_tcp", "asked over TCP for the neutral name it gave a public address";
+    ArmsDnsSystemDenies = "arms.dns.system_denies", "the system's resolver says that the suspected name has no address, and gives one for the neutral name";
+    ArmsDnsSystemAddress = "arms.dns.system_address", "the system's resolver gives a public address for the suspected name";
+    ArmsDnsWhoamiElsewhere = "arms.dns.whoami_elsewhere", "the whoami name, asked over UDP, names resolvers of other networks (/16, /32) than over TCP";
 }
 
 /// Words of the bitset; 640 signs fit.

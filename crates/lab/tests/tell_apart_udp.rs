@@ -12,6 +12,8 @@ use okno_detect::{Baseline, Facts, Judge, Knowledge, Ruleset};
 use okno_ingest::reference::Reference;
 use okno_ingest::{Extractor, Line, Origin};
 use okno_lab::probe::{Bench, LabNet, Server};
+use okno_lab::services::dns::{DnsServer, NameRule, Resolver, Zones};
+use okno_lab::services::shared;
 use okno_lab::world::{LinkId, Side};
 use okno_probe::Experiment;
 use okno_probe::helper::udp_echo::{self, EchoSetup};
@@ -329,4 +331,221 @@ fn the_same_seed_gives_the_same_arms_byte_for_byte() {
     };
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
+}
+
+/// The name under suspicion.
+const NAME: &str = "suspected.example";
+/// The public resolver, and the national one, which is the fifth server.
+const PUBLIC: &str = "11.18.0.1";
+const NATIONAL: &str = "11.18.0.5";
+
+fn address_of(bench: &Bench, name: &str) -> IpAddr {
+    let found = bench.zones.borrow().find(name, 1).unwrap();
+    IpAddr::from(<[u8; 4]>::try_from(found[0].data.as_slice()).unwrap())
+}
+
+/// A bench with the suspected and a neutral name, a host that runs no resolver, a whoami name that names the
+/// public resolver, and a national resolver that denies the suspected name and is named by another whoami.
+fn resolvers(seed: u64, censor: Option<Box<dyn Middlebox>>) -> Bench {
+    let mut bench = Bench::new(seed, censor);
+    for name in [NAME, "neutral.example", "silent.example"] {
+        bench.server(name);
+    }
+    let national = bench.server_at_home("national.example");
+    assert_eq!(national.v4, NATIONAL.parse::<IpAddr>().unwrap());
+    bench.zones.borrow_mut().set_addresses("whoami.example", 1, &[PUBLIC.parse().unwrap()]);
+    let mut zones = Zones::default();
+    zones.set_addresses("neutral.example", 60, &[address_of(&bench, "neutral.example")]);
+    zones.set_addresses("whoami.example", 1, &["193.232.230.48".parse().unwrap()]);
+    let policy = shared(Resolver::new(shared(zones)));
+    bench.serve(national, |net| DnsServer::new(net, policy).serve(53));
+    bench
+}
+
+/// Another resolver abroad, with this rule for the suspected name and this for the neutral one.
+fn another(bench: &mut Bench, suspected: Option<NameRule>, neutral: Option<NameRule>) -> Server {
+    let server = bench.server("another.example");
+    let mut policy = Resolver::new(bench.zones.clone());
+    for (name, rule) in [(NAME, suspected), ("neutral.example", neutral)] {
+        if let Some(rule) = rule {
+            policy.rules.insert(name.to_owned(), rule);
+        }
+    }
+    let policy = shared(policy);
+    let (dot, doh) =
+        (bench.tls(&["another.example"], &["dot"]), bench.tls(&["another.example"], &["http/1.1"]));
+    let [udp, tcp, tls, https] = [(); 4].map(|()| policy.clone());
+    bench.serve(server, |net| DnsServer::new(net, udp).serve(53));
+    bench.serve(server, |net| DnsServer::new(net, tcp).serve_stream(53, None));
+    bench.serve(server, |net| DnsServer::new(net, tls).serve_stream(853, Some(dot)));
+    bench.serve(server, |net| DnsServer::new(net, https).serve_https(443, doh));
+    server
+}
+
+fn intercepted(bench: &mut Bench, resolver: IpAddr, certificate: &str) -> (Said, Value) {
+    let options = json!({
+        "neutral": "neutral.example", "whoami": "whoami.example", "certificate_name": certificate,
+        "no_resolver": address_of(bench, "silent.example").to_string(),
+    });
+    let test = okno_probe::nettests::by_name("dns_interception", &options).unwrap();
+    let input = format!("dns://{resolver}/{NAME}");
+    let keys = bench.measure(&test, Some(&input));
+    (judged("dns_interception", &input, &keys), keys)
+}
+
+fn public(bench: &mut Bench) -> (Said, Value) {
+    intercepted(bench, PUBLIC.parse().unwrap(), "dns.example")
+}
+
+/// Queries over UDP to these addresses are turned to the national resolver.
+fn turned(networks: &str) -> Box<dyn Middlebox> {
+    rules(&format!(
+        r#"
+[lists.turned]
+kind = "networks"
+title = "turned"
+source = "N4P657"
+entries = ["{networks}"]
+
+[[rule]]
+id = "dnat"
+technique = "dns_redirect"
+mechanism = "dns.redirect"
+title = "turned"
+tag = "F"
+confidence = "medium"
+source = "N4P657"
+lists = {{ networks = "turned" }}
+[rule.params]
+resolvers = {{ value = ["{NATIONAL}"], unknown = true }}
+"#
+    ))
+}
+
+/// Queries for the suspected name get a forged answer, which races the real one or takes its place.
+fn forged(answer: &str, races: bool) -> Box<dyn Middlebox> {
+    rules(&format!(
+        r#"
+[lists.suspected]
+kind = "names"
+title = "suspected"
+source = "N4P657"
+entries = ["{NAME}"]
+
+[[rule]]
+id = "forge"
+technique = "dns_forge"
+mechanism = "dns.nxdomain"
+title = "forged"
+tag = "F"
+confidence = "medium"
+source = "N4P657"
+lists = {{ names = "suspected" }}
+[rule.params]
+answer = {{ value = ["{answer}"], unknown = true }}
+races = {{ value = {races}, unknown = true }}
+"#
+    ))
+}
+
+#[test]
+fn queries_that_are_turned_are_told_from_a_resolvers_policy_and_from_a_broken_resolver() {
+    for seed in SEEDS {
+        for networks in ["0.0.0.0/0", "11.18.0.1"] {
+            let mut bench = resolvers(seed, Some(turned(networks)));
+            let (said, keys) = public(&mut bench);
+            expect(&said, &keys, "blocked", "dns.redirect", networks);
+        }
+        let mut bench = resolvers(seed, None);
+        let own = another(&mut bench, Some(NameRule::NxDomain), None);
+        let (said, keys) = intercepted(&mut bench, own.v4, "another.example");
+        expect(&said, &keys, "insufficient", "", "the resolver's own policy");
+        assert_eq!(said.rule, "dns.interception.policy");
+
+        let mut bench = resolvers(seed, None);
+        let broken = Some(NameRule::Servfail);
+        let own = another(&mut bench, broken.clone(), broken);
+        let (said, keys) = intercepted(&mut bench, own.v4, "another.example");
+        expect(&said, &keys, "insufficient", "", "a broken resolver");
+        assert_eq!(said.rule, "dns.interception.broken");
+
+        let mut bench = resolvers(seed, None);
+        bench.lie(NAME, NameRule::NxDomain);
+        let (said, keys) = public(&mut bench);
+        expect(&said, &keys, "blocked", "dns.nxdomain", "the network's own resolver denies");
+        assert_eq!(said.rule, "dns.interception.system_policy");
+
+        let mut bench = resolvers(seed, None);
+        let (said, keys) = public(&mut bench);
+        expect(&said, &keys, "ok", "", "an open path");
+    }
+}
+
+#[test]
+fn an_answer_in_the_resolvers_place_is_told_from_one_that_races_it() {
+    for seed in SEEDS {
+        for (answer, races, mechanism, rule) in [
+            ("nxdomain", false, "dns.nxdomain", "dns.interception.by_name.denies"),
+            ("nxdomain", true, "dns.nxdomain", "dns.interception.race.denies"),
+            ("10.10.34.34", false, "dns.injection.bogon", "dns.interception.by_name.bogon"),
+            ("10.10.34.34", true, "dns.injection.bogon", "dns.interception.race.bogon"),
+            ("8.7.198.46", true, "dns.injection.other", "dns.interception.race"),
+            ("silence", false, "dns.timeout", "dns.interception.forged.silent.tcp"),
+        ] {
+            let mut bench = resolvers(seed, Some(forged(answer, races)));
+            let (said, keys) = public(&mut bench);
+            let what = format!("{answer} {races}");
+            expect(&said, &keys, "blocked", mechanism, &what);
+            assert_eq!(said.rule, rule, "{what}");
+        }
+    }
+}
+
+/// Sends every answer of DNS twice, as a network that duplicates packets does.
+#[derive(Debug)]
+struct Twice;
+
+impl Middlebox for Twice {
+    fn on_packet(
+        &mut self,
+        _: Instant,
+        direction: Direction,
+        packet: &PacketView<'_>,
+        context: &mut okno_censor::Context<'_>,
+    ) -> Verdict {
+        if direction == Direction::Down && packet.udp().is_some() && packet.source_end().port == 53 {
+            context.effects.injections.push(okno_censor::Injection {
+                direction,
+                packet: packet.bytes().to_vec(),
+                delay: core::time::Duration::from_millis(3),
+            });
+        }
+        Verdict::Pass
+    }
+
+    fn on_timer(&mut self, _: Instant, _: &mut okno_censor::Context<'_>) {}
+
+    fn next_timer(&self) -> Option<Instant> {
+        None
+    }
+}
+
+#[test]
+fn a_second_answer_that_says_the_same_accuses_nobody() {
+    for seed in SEEDS {
+        let mut bench = resolvers(seed, Some(Box::new(Twice)));
+        let (said, keys) = public(&mut bench);
+        let second =
+            keys["arms"].as_array().unwrap().iter().find(|arm| arm["name"] == "target.second").unwrap();
+        assert_eq!(second["note"], "same");
+        expect(&said, &keys, "ok", "", "duplicates");
+    }
+}
+
+#[test]
+fn no_test_key_holds_the_address_of_the_resolver_that_asks() {
+    let mut bench = resolvers(1, Some(turned("11.18.0.1")));
+    let (_, keys) = public(&mut bench);
+    let text = keys.to_string();
+    assert!(text.contains("193.232.230.0/24") && !text.contains("193.232.230.48"));
 }

@@ -8,3 +8,4 @@ pub mod partner;
 pub mod replay;
 pub mod udp_echo;
 pub mod web;
+pub mod whoami;

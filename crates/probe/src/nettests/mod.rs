@@ -6,6 +6,7 @@ pub mod box_location;
 pub mod calls;
 pub mod certificates;
 pub mod connection_policer;
+pub mod dns_interception;
 pub mod ech_matrix;
 pub mod echcheck;
 pub mod facebook_messenger;
@@ -43,10 +44,11 @@ use crate::experiment::Experiment;
 /// Names of all tests, sorted.
 pub const ALL: &[&str] = &[
     "blackout",
-    "calls",
     "box_location",
+    "calls",
     "certificates",
     "connection_policer",
+    "dns_interception",
     "ech_matrix",
     "echcheck",
     "facebook_messenger",
@@ -81,6 +83,7 @@ pub fn by_name(name: &str, options: &Value) -> Result<Rc<dyn Experiment>, String
         "box_location" => made::<box_location::BoxLocation>(options),
         "certificates" => made::<certificates::Certificates>(options),
         "connection_policer" => made::<connection_policer::ConnectionPolicer>(options),
+        "dns_interception" => made::<dns_interception::DnsInterception>(options),
         "ech_matrix" => made::<ech_matrix::EchMatrix>(options),
         "echcheck" => made::<echcheck::Echcheck>(options),
         "facebook_messenger" => made::<facebook_messenger::FacebookMessenger>(options),

@@ -20,7 +20,11 @@ const EARLY: f64 = 8.0;
 pub(super) fn cases<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, limits: Limits) -> Vec<Case<'f, 'a>> {
     let variants = by_variant(arms);
     if variants.is_empty() {
-        return whole(arms, layer, limits);
+        let mut all = whole(arms, layer, limits);
+        for case in &mut all {
+            questions(&case.arms, &mut case.signs);
+        }
+        return all;
     }
     let case = |(variant, arms): (&str, Vec<&'f Observation<'a>>)| {
         let mut signs = Signs::default();
@@ -90,4 +94,43 @@ fn shapes(arms: &[&Observation<'_>], signs: &mut Signs) {
         of(Role::OtherTransport).any(|arm| connected(arm) && arm.arm_success == Some(true)),
         Sign::ArmsTcpOk,
     );
+}
+
+/// What the answers to questions of DNS say, transport by transport.
+fn questions(arms: &[&Observation<'_>], signs: &mut Signs) {
+    let named = |name: &str| arms.iter().find(|arm| arm.arm.as_deref() == Some(name));
+    let said = |name: &str, word: &str| named(name).is_some_and(|arm| arm.arm_note.as_deref() == Some(word));
+    let twice = |word: &str| said("target", word) && said("repeat", word);
+    let either = |a: &str, b: &str, word: &str| said(a, word) || said(b, word);
+    let answered = |name: &str| ["address", "bogon", "code"].iter().any(|word| said(name, word));
+    let any_name = answered("no_resolver.neutral");
+    signs.add_if(any_name, Sign::ArmsDnsNonResolver);
+    signs.add_if(answered("no_resolver") && !any_name, Sign::ArmsDnsNonResolverName);
+    signs.add_if(either("target.second", "repeat.second", "differs"), Sign::ArmsDnsSecondDiffers);
+    signs.add_if(twice("code"), Sign::ArmsDnsUdpDenies);
+    signs.add_if(twice("bogon"), Sign::ArmsDnsUdpBogon);
+    signs.add_if(twice("none"), Sign::ArmsDnsUdpSilent);
+    signs.add_if(either("target", "repeat", "address"), Sign::ArmsDnsUdpAddress);
+    signs.add_if(said("tcp", "address"), Sign::ArmsDnsTcpAddress);
+    signs.add_if(said("tcp", "code"), Sign::ArmsDnsTcpDenies);
+    signs.add_if(either("dot", "doh", "address"), Sign::ArmsDnsEncryptedAddress);
+    signs.add_if(either("dot", "doh", "code"), Sign::ArmsDnsEncryptedDenies);
+    signs.add_if(said("neutral.udp", "address"), Sign::ArmsDnsNeutralUdp);
+    signs.add_if(said("neutral.tcp", "address"), Sign::ArmsDnsNeutralTcp);
+    let system = said("system", "code") && said("system.neutral", "address");
+    signs.add_if(system, Sign::ArmsDnsSystemDenies);
+    signs.add_if(said("system", "address"), Sign::ArmsDnsSystemAddress);
+    let (udp, tcp) = (whoami(arms, "whoami.udp."), whoami(arms, "whoami.tcp."));
+    let elsewhere = !udp.is_empty() && !tcp.is_empty() && udp.iter().all(|network| !tcp.contains(network));
+    signs.add_if(elsewhere, Sign::ArmsDnsWhoamiElsewhere);
+}
+
+/// The networks that a whoami name saw, as wide as an operator's: the first half of what the arm kept.
+fn whoami<'f>(arms: &[&'f Observation<'_>], prefix: &str) -> Vec<&'f str> {
+    let of = arms.iter().filter(|arm| arm.arm.as_deref().is_some_and(|name| name.starts_with(prefix)));
+    let half = |note: &'f str| {
+        let separator = if note.contains(':') { ':' } else { '.' };
+        note.match_indices(separator).nth(1).map(|(at, _)| &note[..at])
+    };
+    of.filter_map(|arm| arm.arm_note.as_deref().and_then(half)).collect()
 }
