@@ -1,48 +1,18 @@
 //! The messenger tests of OONI against a world whose truth is known: healthy, and under the interference that
 //! is documented of each; then read by ingest and judged by detect.
 
-use std::rc::Rc;
-
-use okno_lab::probe::{Bench, Server};
+use okno_lab::probe::Bench;
 use okno_lab::services::dns::NameRule;
 use okno_lab::services::shared;
-use okno_lab::services::web::{Web, serve_http};
+use okno_lab::services::web::Web;
 use okno_model::State;
-use okno_probe::Experiment;
-use okno_probe::nettests::by_name;
 use serde_json::{Value, json};
 
+mod app_worlds;
 mod judged;
 
+use app_worlds::{address, facebook, signal, telegram, test, whatsapp};
 use judged::{elsewhere, judged};
-
-fn test(name: &str, options: &Value) -> Rc<dyn Experiment> {
-    by_name(name, options).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// Servers get their addresses in order; the resolver abroad has the first.
-fn address(number: u8) -> String {
-    format!("11.18.0.{number}")
-}
-
-/// A server on which these ports answer plain HTTP.
-fn plain(bench: &mut Bench, name: &str, ports: &[u16]) -> Server {
-    let (server, web) = (bench.server(name), shared(Web::of_page("ok")));
-    for port in ports {
-        let (port, web) = (*port, web.clone());
-        bench.serve(server, move |net| serve_http(net, port, web));
-    }
-    server
-}
-
-/// Telegram: six data centres at 11.18.0.2–7 and the web client; the options that name them.
-fn telegram(bench: &mut Bench) -> Value {
-    let centres: Vec<String> =
-        (1..=6).map(|number| plain(bench, &format!("dc{number}.test"), &[80, 443]).v4.to_string()).collect();
-    assert_eq!(centres, (2..=7).map(address).collect::<Vec<_>>());
-    bench.web("web.telegram.org", Web::of_page("<title>Telegram Web</title>"));
-    json!({"datacenters": centres})
-}
 
 #[test]
 fn telegram_works_where_nothing_interferes() {
@@ -85,16 +55,6 @@ fn telegrams_web_silenced_by_name_leaves_the_data_centres_alone() {
     assert_eq!(keys["telegram_web_failure"], "generic_timeout_error");
 }
 
-/// WhatsApp's endpoints, all on one server, with registration and web.
-fn whatsapp(bench: &mut Bench) {
-    let server = plain(bench, "e1.whatsapp.net", &[443, 5222]);
-    for number in 2..=16 {
-        bench.zones.borrow_mut().set_addresses(&format!("e{number}.whatsapp.net"), 60, &[server.v4]);
-    }
-    bench.web("v.whatsapp.net", Web::of_page("{}"));
-    bench.web("web.whatsapp.com", Web::of_page("<title>WhatsApp Web</title>"));
-}
-
 #[test]
 fn whatsapp_works_where_nothing_interferes() {
     let mut bench = Bench::open();
@@ -126,25 +86,6 @@ fn whatsapps_names_taken_out_of_dns_are_blocked_by_dns() {
     let (summary, mechanisms) = judged(&*test, &keys, &baseline);
     assert_eq!(summary.state, State::Blocked);
     assert!(mechanisms.iter().any(|mechanism| mechanism.starts_with("dns")), "{mechanisms:?}");
-}
-
-/// Facebook's names on one server; the options that call its block Facebook's.
-fn facebook(bench: &mut Bench) -> Value {
-    let names = [
-        "b-api.facebook.com",
-        "b-graph.facebook.com",
-        "edge-mqtt.facebook.com",
-        "external.xx.fbcdn.net",
-        "scontent.xx.fbcdn.net",
-        "star.c10r.facebook.com",
-        "stun.fbsbx.com",
-    ];
-    let server = bench.server("facebook.com");
-    bench.serve_web(server, &names, Web::of_page("ok"));
-    for name in names {
-        bench.zones.borrow_mut().set_addresses(name, 60, &[server.v4]);
-    }
-    json!({"networks": ["11.18.0.0/24"]})
 }
 
 #[test]
@@ -205,13 +146,6 @@ fn facebook_reset_by_name_is_not_seen_as_the_manual_says() {
     let keys = bench.measure(&test, None);
     assert_eq!(keys["facebook_tcp_blocking"], false);
     assert!(test.manual().blind.contains("server name"));
-}
-
-fn signal(bench: &mut Bench) {
-    for host in ["cdsi", "chat", "sfu.voip", "storage"] {
-        bench.web(&format!("{host}.signal.org"), Web::of_page("ok"));
-    }
-    bench.zones.borrow_mut().set_addresses("uptime.signal.org", 60, &[[127, 0, 0, 1].into()]);
 }
 
 #[test]

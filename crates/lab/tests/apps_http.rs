@@ -1,22 +1,17 @@
 //! The two tests for boxes that read HTTP: nothing on the path, a box that puts headers in order, a proxy that
 //! answers in the server's place.
 
-use std::rc::Rc;
-
-use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use okno_censor::{Context, Direction, Middlebox, Verdict};
-use okno_lab::net::Net;
-use okno_lab::probe::{Bench, LabNet};
+use okno_lab::probe::Bench;
 use okno_model::State;
-use okno_probe::Experiment;
-use okno_probe::helper::echo;
-use okno_probe::net::{Endpoint, World};
 use okno_probe::nettests::by_name;
 use okno_wire::{Instant, PacketView, build};
 use serde_json::{Value, json};
 
+mod app_worlds;
 mod judged;
 
+use app_worlds::{with_helper, with_proxy};
 use judged::{elsewhere, judged};
 
 /// A box on port 80 that writes methods and header names as a proxy does, without changing their length.
@@ -59,50 +54,6 @@ impl Middlebox for Orderly {
     fn next_timer(&self) -> Option<Instant> {
         None
     }
-}
-
-fn world_of(net: Net) -> World {
-    LabNet::new(net, None, okno_lab::tls::ground(&[])).world()
-}
-
-const PORT: Endpoint = Endpoint { ip: core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), port: 80 };
-
-/// The helper, and a test that asks it.
-fn with_helper(bench: &mut Bench, name: &str) -> Rc<dyn Experiment> {
-    let server = bench.server("helper.example");
-    bench.serve(server, |net| async move {
-        let world = world_of(net);
-        let listener = world.listen(PORT).expect("the port is free");
-        echo::serve(world, listener).await;
-    });
-    test(name, server.end(80))
-}
-
-fn test(name: &str, backend: Endpoint) -> Rc<dyn Experiment> {
-    by_name(name, &json!({"backend": backend.to_string()})).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// What Squid answers to what it cannot read, as ts-007 shows, with the address of who asked.
-const REFUSAL: &[u8] = b"HTTP/1.0 400 Bad Request\r\nServer: squid/2.6.STABLE21\r\n\
-    X-Squid-Error: ERR_INVALID_REQ 0\r\nX-Forwarded-For: 11.19.0.200\r\nProxy-Connection: close\r\n\r\n";
-
-/// A proxy in the helper's place: every connection to port 80 ends at it.
-fn with_proxy(bench: &mut Bench, name: &str) -> Rc<dyn Experiment> {
-    let server = bench.server("helper.example");
-    bench.serve(server, |net| async move {
-        let world = world_of(net);
-        let mut listener = world.listen(PORT).expect("the port is free");
-        while let Ok(mut stream) = listener.accept().await {
-            world.spawn(Box::pin(async move {
-                let mut chunk = [0; 4_096];
-                if stream.read(&mut chunk).await.is_ok() && stream.write_all(REFUSAL).await.is_ok() {
-                    // The client may be gone.
-                    let _ = stream.close().await;
-                }
-            }));
-        }
-    });
-    test(name, server.end(80))
 }
 
 #[test]

@@ -1,118 +1,15 @@
 //! Tor's and Snowflake's tests against authorities, bridges, a broker and a volunteer of the lab.
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
-
-use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use okno_detect::Baseline;
-use okno_lab::net::Net;
-use okno_lab::probe::{Bench, LabNet, Server};
-use okno_lab::services::shared;
-use okno_lab::services::web::{Web, serve_https};
+use okno_lab::probe::Bench;
 use okno_model::State;
-use okno_probe::net::{Endpoint, Stream, UdpSetup, World, random, receive};
-use okno_probe::nettests::obfs4::{self, Cert, Seen};
-use okno_probe::nettests::snowflake::{self, Credentials, Ice};
-use okno_probe::nettests::{by_name, tor};
-use okno_probe::{Experiment, http, tls};
-use okno_wire::dtls;
 use serde_json::{Value, json};
 
+mod app_worlds;
 mod judged;
 
+use app_worlds::{FRONT, cert, snowflake_network, test, tor_network};
 use judged::{elsewhere, judged};
-
-fn test(name: &str, options: &Value) -> Rc<dyn Experiment> {
-    by_name(name, options).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// A server's host, as programs that are written against the probe's trait take it.
-fn world_of(net: Net) -> World {
-    LabNet::new(net, None, okno_lab::tls::ground(&[])).world()
-}
-
-const ANY: core::net::IpAddr = core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED);
-
-/// Serves each connection of a port with a program.
-async fn serve<F, P>(world: World, port: u16, program: P)
-where
-    F: Future<Output = Option<()>> + 'static,
-    P: Fn(World, Box<dyn Stream>) -> F,
-{
-    let mut listener = world.listen(Endpoint { ip: ANY, port }).expect("the port is free");
-    while let Ok(stream) = listener.accept().await {
-        let work = program(world.clone(), stream);
-        world.spawn(Box::pin(async move {
-            // What a client does is its own affair.
-            let _ = work.await;
-        }));
-    }
-}
-
-fn seconds(world: &World) -> u64 {
-    world.now().nanos() / 1_000_000_000
-}
-
-/// A bridge: answers who knows its line, and nobody else.
-async fn bridge(world: World, mut stream: Box<dyn Stream>, cert: Cert) -> Option<()> {
-    let (mut bytes, mut chunk) = (Vec::new(), [0; 4_096]);
-    while obfs4::client_hello(&cert, &bytes, seconds(&world)) != Seen::Handshake {
-        let taken = stream.read(&mut chunk).await.ok().filter(|taken| *taken > 0)?;
-        bytes.extend_from_slice(&chunk[..taken]);
-    }
-    let answer = obfs4::server_flight(&cert, random(&*world), &[7; 1_000], seconds(&world));
-    stream.write_all(&answer).await.ok()?;
-    stream.flush().await.ok()?;
-    stream.read(&mut chunk).await.ok().map(|_| ())
-}
-
-/// A directory, which tells everybody where he comes from.
-async fn directory(_: World, mut stream: Box<dyn Stream>) -> Option<()> {
-    let mut chunk = [0; 4_096];
-    stream.read(&mut chunk).await.ok()?;
-    let headers = [("X-Your-Address-Is", "11.19.0.200"), ("Content-Type", "text/plain")];
-    let response = okno_wire::http::response(200, "OK", &headers, &[b'x'; 5_000]);
-    stream.write_all(&response).await.ok()?;
-    stream.flush().await.ok()
-}
-
-fn cert(number: u8) -> Cert {
-    Cert::of([number; 20], [number; 32])
-}
-
-const FINGERPRINT: &str = "0123456789ABCDEF0123456789ABCDEF01234567";
-
-/// Five authorities at 11.18.0.2–6 and five bridges at 11.18.0.7–11; the options that name them.
-fn tor_network(bench: &mut Bench) -> Value {
-    let mut targets = BTreeMap::new();
-    for number in 1..=5 {
-        let server = bench.server(&format!("authority{number}"));
-        let config = bench.foreign_tls(&["www.ct7ctrgb6cr7.com"], &[]);
-        bench.serve(server, move |net| serve_https(net, 9001, shared(config), shared(Web::of_page(""))));
-        bench.serve(server, |net| serve(world_of(net), 9030, directory));
-        for (port, protocol) in [(9001, "or_port_dirauth"), (9030, "dir_port")] {
-            let address = server.end(port).to_string();
-            let target =
-                json!({"address": address, "name": format!("authority{number}"), "protocol": protocol});
-            targets.insert(address, target);
-        }
-    }
-    for number in 1..=5 {
-        let server = bench.server(&format!("bridge{number}"));
-        bench.serve(server, move |net| {
-            serve(world_of(net), 443, move |world, stream| bridge(world, stream, cert(number)))
-        });
-        let address = server.end(443).to_string();
-        let target = json!({
-            "address": address,
-            "fingerprint": FINGERPRINT,
-            "params": {"cert": [cert(number).text()], "iat-mode": ["0"]},
-            "protocol": "obfs4",
-        });
-        targets.insert(tor::bridge_id(&address, FINGERPRINT), target);
-    }
-    json!({"targets": targets})
-}
 
 fn blocks(numbers: core::ops::RangeInclusive<u8>) -> Vec<String> {
     numbers.map(|number| format!("11.18.0.{number}/32")).collect()
@@ -189,101 +86,6 @@ fn a_server_that_accepts_everybody_is_no_bridge() {
     assert_eq!(keys["targets"]["private"]["failure"], "generic_timeout_error");
     assert_eq!(keys["targets"]["private"]["target_address"], "[scrubbed]");
     assert!(!keys.to_string().contains("11.18."), "the address of a private bridge was written");
-}
-
-/// A volunteer's proxy on UDP 50000: answers checks and shakes hands as pion does, as client or server.
-async fn proxy(world: World, own: Credentials, is_passive: bool) -> Option<()> {
-    let socket = world.udp(UdpSetup { port: 50_000, ..UdpSetup::default() }).ok()?;
-    loop {
-        let patience = core::time::Duration::from_secs(3_600);
-        let datagram = receive(&*world, &*socket, patience).await.ok()?;
-        let send = |bytes: &[u8]| socket.send_to(bytes, datagram.from, None).ok();
-        if let Some(Ice::Request(transaction)) = snowflake::ice(&datagram.bytes) {
-            send(&snowflake::check_answer(&own, transaction, datagram.from))?;
-            if !is_passive {
-                send(&dtls::preset::datagram(&dtls::preset::pion(9)))?;
-            }
-            continue;
-        }
-        let record = dtls::records(&datagram.bytes).next()?.ok()?;
-        match dtls::fragments(record.body).next()?.ok()?.kind {
-            1 => send(&dtls::hello_verify(&[1; 20]))?,
-            3 => {
-                let message = dtls::fragments(record.body).next()?.ok()?;
-                let mut hello = dtls::preset::pion(9);
-                hello.cookie = Some(dtls::verify_cookie(message.body).ok()?.to_vec());
-                send(&dtls::preset::datagram(&hello))?;
-            }
-            _ => {}
-        }
-    }
-}
-
-async fn stun(world: World) -> Option<()> {
-    let socket = world.udp(UdpSetup { port: 3_478, ..UdpSetup::default() }).ok()?;
-    loop {
-        let patience = core::time::Duration::from_secs(3_600);
-        let datagram = receive(&*world, &*socket, patience).await.ok()?;
-        if let Some(Ice::Request(transaction)) = snowflake::ice(&datagram.bytes) {
-            let answer = snowflake::check_answer(&Credentials::default(), transaction, datagram.from);
-            socket.send_to(&answer, datagram.from, None).ok()?;
-        }
-    }
-}
-
-/// The broker's word to a poll: this proxy, or that there is none.
-fn broker_says(server: Server, own: &Credentials, is_passive: bool, polls: &[u8]) -> Vec<u8> {
-    let polls = String::from_utf8_lossy(polls);
-    assert!(polls.starts_with("1.0\n{") && polls.contains("a=setup:actpass"), "{polls}");
-    let setup = if is_passive { "passive" } else { "active" };
-    let sdp = format!(
-        "v=0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=setup:{setup}\r\n\
-         a=candidate:1 1 udp 2130706431 {} 50000 typ host\r\n",
-        own.name, own.password, server.v4
-    );
-    let inner = json!({"type": "answer", "sdp": sdp}).to_string();
-    json!({"answer": inner}).to_string().into_bytes()
-}
-
-const FRONT: &str = "www.front.example";
-
-/// STUN at 11.18.0.2–3, the front at 11.18.0.4, a proxy at 11.18.0.5.
-fn snowflake_network(bench: &mut Bench, is_passive: bool, has_proxy: bool) -> Value {
-    for name in ["stun1.example", "stun2.example"] {
-        let server = bench.server(name);
-        bench.serve(server, |net| async move { stun(world_of(net)).await });
-    }
-    let (front, volunteer) = (bench.server(FRONT), bench.server("volunteer"));
-    let own = Credentials::of([5; 40]);
-    let proxy_own = own.clone();
-    bench.serve(volunteer, move |net| proxy(world_of(net), proxy_own, is_passive));
-    let config = bench.tls(&[FRONT], &["http/1.1"]);
-    bench.serve(front, move |net| {
-        serve(world_of(net), 443, move |_, stream| {
-            let (config, own) = (config.clone(), own.clone());
-            async move {
-                let stream = tls::accept(stream, config).await.ok()?;
-                http::serve(stream, false, 65_536, move |asked| {
-                    let host = asked.headers.iter().find(|(name, _)| name == "host");
-                    assert_eq!(host.map(|(_, value)| value.as_slice()), Some(&b"broker.example"[..]));
-                    assert_eq!((asked.method.as_str(), asked.target.as_str()), ("POST", "/client"));
-                    let body = if has_proxy {
-                        broker_says(volunteer, &own, is_passive, &asked.body)
-                    } else {
-                        br#"{"error":"no snowflake proxies currently available"}"#.to_vec()
-                    };
-                    core::future::ready(http::Answer { code: 200, headers: Vec::new(), body })
-                })
-                .await;
-                Some(())
-            }
-        })
-    });
-    json!({
-        "broker": "https://broker.example/",
-        "front": FRONT,
-        "stun": ["stun1.example:3478", "stun2.example:3478"],
-    })
 }
 
 /// `name failure note` of each arm.

@@ -2,6 +2,7 @@
 //!
 //! Healthy measurements of other networks become the baseline, as they would in the observatory: tests without
 //! a helper are judged against it.
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use okno_detect::{Baseline, BaselineBuilder, Facts, Judge, Knowledge, Ruleset, Summary, sum_up};
 use okno_ingest::reference::Reference;
@@ -10,11 +11,21 @@ use okno_probe::Experiment;
 use serde_json::{Value, json};
 
 /// A measurement as one line of a file, from network `asn` of a country.
-pub fn line(test: &dyn Experiment, (country, asn): (&str, u32), keys: &Value) -> String {
+pub fn line(test: &dyn Experiment, from: (&str, u32), keys: &Value) -> String {
+    line_of(test, from, None, keys)
+}
+
+/// The same of an input.
+pub fn line_of(
+    test: &dyn Experiment,
+    (country, asn): (&str, u32),
+    input: Option<&str>,
+    keys: &Value,
+) -> String {
     let measurement = json!({
         "annotations": {"platform": "lab"},
         "data_format_version": "0.2.0",
-        "input": null,
+        "input": input,
         "measurement_start_time": "2026-03-20 10:00:00",
         "probe_asn": format!("AS{asn}"),
         "probe_cc": country,

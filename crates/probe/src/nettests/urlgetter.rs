@@ -4,7 +4,7 @@
 //! facebook_messenger are functions of how each [`Goal`] ended. Redirects are followed on the same host only:
 //! a session contacts no host that it did not announce.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::net::IpAddr;
 use core::time::Duration;
 use std::rc::Rc;
@@ -155,104 +155,98 @@ pub enum Trust {
 pub async fn pursue_all(context: &Context, trace: &Rc<Trace>, goals: &[Goal], trust: &Trust) -> Vec<Outcome> {
     let end = context.world.now() + PATIENCE;
     let one = |goal: &Goal| {
-        // Transactions are numbered in the order of the goals, whichever ends first.
-        let (scope, goal) = (Scope::new(context, trace, &[]), goal.clone());
+        let (pursuit, goal) = (Pursuit::new(context, trace), goal.clone());
         async move {
-            let progress = Progress::default();
-            let left = end.since(scope.now());
-            let done = within(&*scope.world, left, pursue(&scope, &goal, trust, &progress)).await;
-            let mut outcome = progress.outcome();
-            outcome.failed = match done {
-                Some(result) => result.err().map(|failure| (progress.step(), failure)),
-                None => Some((progress.step(), Failure::GenericTimeout)),
+            let left = end.since(context.world.now());
+            let done = within(&*context.world, left, pursue(&pursuit, &goal, trust)).await;
+            let failed = match done {
+                Some(result) => result.err().map(|failure| (pursuit.step(), failure)),
+                None => Some((pursuit.step(), Failure::GenericTimeout)),
             };
-            outcome
+            Outcome { failed, addresses: pursuit.addresses.into_inner() }
         }
     };
     let work: Vec<_> = goals.iter().map(one).collect();
     futures::stream::iter(work).buffered(goals.len().div_ceil(WAVES).max(1)).collect().await
 }
 
-/// How far a goal has come.
-struct Progress {
-    step: RefCell<Step>,
+/// One goal on its way.
+struct Pursuit<'a> {
+    context: &'a Context,
+    trace: &'a Rc<Trace>,
+    step: Cell<Step>,
     addresses: RefCell<Vec<IpAddr>>,
 }
 
-impl Default for Progress {
-    fn default() -> Self {
-        Self { step: RefCell::new(Step::Resolve), addresses: RefCell::default() }
+impl<'a> Pursuit<'a> {
+    fn new(context: &'a Context, trace: &'a Rc<Trace>) -> Self {
+        Self { context, trace, step: Cell::new(Step::Resolve), addresses: RefCell::default() }
     }
-}
 
-impl Progress {
+    /// A fresh transaction. Lookups and connections have one each: OONI's pipeline wants all events of a
+    /// transaction to be of one address (`find_tls_handshake_network_events_with_transaction_id`).
+    fn scope(&self) -> Scope {
+        Scope::new(self.context, self.trace, &[])
+    }
+
     fn at(&self, step: Step) {
-        *self.step.borrow_mut() = step;
+        self.step.set(step);
     }
 
     fn step(&self) -> Step {
-        *self.step.borrow()
-    }
-
-    fn outcome(&self) -> Outcome {
-        Outcome { failed: None, addresses: self.addresses.borrow().clone() }
+        self.step.get()
     }
 }
 
-async fn pursue(scope: &Scope, goal: &Goal, trust: &Trust, progress: &Progress) -> Result<(), Failure> {
+async fn pursue(pursuit: &Pursuit<'_>, goal: &Goal, trust: &Trust) -> Result<(), Failure> {
     let (host, port) = goal.host().ok_or(Failure::Unknown)?;
     match goal {
-        Goal::Lookup { .. } => resolve(scope, &host, progress).await.map(|_| ()),
-        Goal::Connect { .. } => open(scope, &host, port, progress).await.map(|_| ()),
-        Goal::Fetch { method, url } => fetch(scope, method, url, trust, progress).await,
+        Goal::Lookup { .. } => resolve(pursuit, &host).await.map(|_| ()),
+        Goal::Connect { .. } => open(pursuit, &host, port).await.map(|_| ()),
+        Goal::Fetch { method, url } => fetch(pursuit, method, url, trust).await,
     }
 }
 
-async fn resolve(scope: &Scope, host: &str, progress: &Progress) -> Result<Vec<IpAddr>, Failure> {
-    progress.at(Step::Resolve);
+async fn resolve(pursuit: &Pursuit<'_>, host: &str) -> Result<Vec<IpAddr>, Failure> {
+    pursuit.at(Step::Resolve);
     if let Ok(ip) = host.parse() {
         return Ok(vec![ip]);
     }
-    let found = dns::lookup(scope, &dns::Resolver::System, host).await;
+    let found = dns::lookup(&pursuit.scope(), &dns::Resolver::System, host).await;
     if let Some(failure) = found.failure {
         return Err(failure);
     }
-    progress.addresses.borrow_mut().extend(&found.addresses);
+    pursuit.addresses.borrow_mut().extend(&found.addresses);
     Ok(found.addresses)
 }
 
 /// Connects to the first address that accepts; the failure is the first one's, as OONI's dialer has it.
-async fn open(scope: &Scope, host: &str, port: u16, progress: &Progress) -> Result<tcp::Flow, Failure> {
-    let mut addresses = resolve(scope, host, progress).await?;
-    progress.at(Step::Connect);
+async fn open(pursuit: &Pursuit<'_>, host: &str, port: u16) -> Result<(Scope, tcp::Flow), Failure> {
+    let mut addresses = resolve(pursuit, host).await?;
+    pursuit.at(Step::Connect);
     // IPv4 first, as OONI's dialer orders them.
     addresses.sort_by_key(IpAddr::is_ipv6);
     let mut first = None;
     for ip in addresses {
-        match tcp::connect(scope, Dial::to(Endpoint { ip, port })).await {
-            Ok(flow) => return Ok(flow),
+        let scope = pursuit.scope();
+        match tcp::connect(&scope, Dial::to(Endpoint { ip, port })).await {
+            Ok(flow) => return Ok((scope, flow)),
             Err(failure) => first = first.or(Some(failure)),
         }
     }
     Err(first.unwrap_or(Failure::DnsNoAnswer))
 }
 
-async fn fetch(
-    scope: &Scope,
-    method: &str,
-    url: &str,
-    trust: &Trust,
-    progress: &Progress,
-) -> Result<(), Failure> {
+async fn fetch(pursuit: &Pursuit<'_>, method: &str, url: &str, trust: &Trust) -> Result<(), Failure> {
     let mut request = http::Request::get(url);
     method.clone_into(&mut request.method);
     for _ in 0..=REDIRECTS {
         let Ok(url) = Url::parse(&request.url) else { return Err(Failure::HttpInvalidRedirect) };
-        let response = match round_trip(scope, &request, &url, trust, progress).await {
+        let response = match round_trip(pursuit, &request, &url, trust).await {
             Ok(response) => response,
             Err(failure) => {
-                if progress.step() < Step::Http {
-                    http::record_unsent(scope, &http::Via::default(), &request, failure);
+                if pursuit.step() < Step::Http {
+                    http::record_unsent(&pursuit.scope(), &http::Via::default(), &request, failure);
                 }
                 return Err(failure);
             }
@@ -273,30 +267,29 @@ async fn fetch(
 }
 
 async fn round_trip(
-    scope: &Scope,
+    pursuit: &Pursuit<'_>,
     request: &http::Request,
     url: &Url,
     trust: &Trust,
-    progress: &Progress,
 ) -> Result<http::Response, Failure> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(443);
-    let flow = open(scope, host, port, progress).await?;
+    let (scope, flow) = open(pursuit, host, port).await?;
     let mut via = http::Via { remote: Some(flow.remote()), alpn: String::new() };
     if url.scheme() == "http" {
-        progress.at(Step::Http);
-        return http::exchange(scope, flow, &via, request).await;
+        pursuit.at(Step::Http);
+        return http::exchange(&scope, flow, &via, request).await;
     }
-    progress.at(Step::Tls);
+    pursuit.at(Step::Tls);
     let mut options = tls::TlsOptions::web();
     if let Trust::Also(authorities) = trust {
         options.authorities.clone_from(authorities);
     }
     let remote = flow.remote();
-    let stream = tls::handshake(scope, flow, remote, host, &options).await?;
+    let stream = tls::handshake(&scope, flow, remote, host, &options).await?;
     via.alpn = stream.alpn();
-    progress.at(Step::Http);
-    http::exchange(scope, stream, &via, request).await
+    pursuit.at(Step::Http);
+    http::exchange(&scope, stream, &via, request).await
 }
 
 /// The keys that all tests of OONI's engine write: its lists, `agent`, and the failure keys that stay null
