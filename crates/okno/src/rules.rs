@@ -71,6 +71,7 @@ const NO_EVIDENCE: (&str, &str, &str) = (
 pub fn load(name: &str) -> Result<Ruleset> {
     match name {
         "native" => Ok(Ruleset::native()),
+        "native-by-hand" => Ok(Ruleset::native_by_hand()),
         "ooni-v5" => Ok(Ruleset::ooni_v5()),
         path => {
             let text = std::fs::read_to_string(path).map_err(|error| {

@@ -13,6 +13,8 @@ pub mod fit;
 mod judged;
 pub mod label;
 pub mod matching;
+pub mod page;
+mod split;
 mod text;
 
 use okno_detect::{Knowledge, Ruleset};
@@ -20,24 +22,22 @@ use okno_ingest::reference::Reference;
 use okno_model::Truth;
 use serde::Serialize;
 
-use crate::run::Observer;
+use crate::run::{MeasurementTruth, Observer, ProbeMeasurement, RunError, RunOptions, run};
+use crate::scenario::Scenario;
 use board::{Board, Tally};
 pub use judged::{Desk, Finding, Judged};
 pub use label::{Deed, Label};
-
-/// Ends the name of a benign twin.
-const TWIN: &str = "-benign";
-
-/// Whether a scenario of this name is a benign twin.
-pub fn is_twin(scenario: &str) -> bool {
-    scenario.ends_with(TWIN)
-}
+pub use split::Split;
 
 /// What one run of a scenario gave: measurements as text, their truth, and when boxes acted on anybody.
 #[derive(Clone, Debug, Default)]
 pub struct Collected {
     /// the scenario's name
     pub scenario: String,
+    /// the scenario promises that no censor acts in it
+    pub benign: bool,
+    /// seed of the run
+    pub seed: u64,
     /// one line of JSON a measurement
     pub lines: Vec<String>,
     /// their truth, in the same order
@@ -47,9 +47,40 @@ pub struct Collected {
 }
 
 impl Collected {
-    /// Nothing yet, of a scenario of this name.
-    pub fn of(scenario: &str) -> Self {
-        Self { scenario: scenario.to_owned(), ..Self::default() }
+    /// Runs a scenario and keeps what its probes measured.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn from(scenario: &Scenario, threads: usize) -> Result<Self, RunError> {
+        let mut kept = Self {
+            scenario: scenario.name.clone(),
+            benign: scenario.benign,
+            seed: scenario.seed,
+            ..Self::default()
+        };
+        run(scenario, &RunOptions { threads, ..RunOptions::default() }, &mut kept)?;
+        Ok(kept)
+    }
+}
+
+/// The truth of a measurement, as scoring reads it.
+fn label(truth: &MeasurementTruth) -> Label {
+    let us = |at: okno_wire::Instant| i64::try_from(at.micros()).unwrap_or(i64::MAX);
+    let deed = |act: &crate::run::MeasuredAct| Deed {
+        mechanism: act.mechanism.as_str().to_owned(),
+        kind: act.kind_name.to_owned(),
+        remote: Some(act.outside.ip),
+        name: act.target_name.clone(),
+    };
+    Label {
+        scenario: truth.scenario.clone(),
+        benign: truth.benign,
+        cell: truth.cell.clone(),
+        network_type: truth.access.clone(),
+        began_us: us(truth.start),
+        ended_us: us(truth.end),
+        deeds: truth.acts.iter().filter(|act| act.visible).map(deed).collect(),
+        faults: truth.faults.iter().map(|fault| fault.kind.clone()).collect(),
     }
 }
 
@@ -62,6 +93,12 @@ impl Observer for Collected {
             let at = row.at_utc.micros();
             self.onsets.entry(key).and_modify(|first| *first = at.min(*first)).or_insert(at);
         }
+        Ok(())
+    }
+
+    fn measurement(&mut self, measurement: &ProbeMeasurement<'_>) -> Result<(), String> {
+        self.lines.push(measurement.line.to_owned());
+        self.labels.push(label(measurement.truth));
         Ok(())
     }
 }
@@ -97,7 +134,7 @@ impl<'r> Scorer<'r> {
     /// Judges and counts a run. Gives what was judged, in the order of the lines, for those who want more.
     pub fn add(&mut self, run: &Collected) -> Vec<Option<Judged>> {
         let judged = Desk::new(self.rules, &self.reference, &self.knowledge).judge(&run.lines);
-        let tally = if is_twin(&run.scenario) { &mut self.benign } else { &mut self.censored };
+        let tally = if run.benign { &mut self.benign } else { &mut self.censored };
         for ((cell, mechanism), at) in &run.onsets {
             tally.act(&run.scenario, cell, mechanism, *at);
         }

@@ -35,6 +35,74 @@ pub enum LabAction {
     Fidelity(Fidelity),
     /// Tell where each figure of a profile comes from, or list the profiles
     Explain(Explain),
+    /// Judge what probes in scenarios measured, and compare with the truth
+    Score(Score),
+    /// Fit the probabilities of rules to what probes in scenarios measured
+    Fit(Fit),
+}
+
+/// `okno lab score`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  okno lab score
+  okno lab score scenarios/runet-2026 --rules native --rules ooni-v5
+  okno lab score scenarios/china-2024 --seed 7 --output board --json
+
+Runs scenarios with their probes and their benign twins, judges what the probes wrote as observe
+does, and counts: precision and recall by mechanism, layer, network and test, delay, calibration,
+confusion. Without a scenario it takes those that scenarios/split.toml holds out from fitting. What
+counts as right and what is left out: docs/scoring.md. The same seed gives the same board.
+Exit codes: 0 done, 1 nothing was measured, 2 unusable arguments or scenario.")]
+pub struct Score {
+    /// Folders of scenarios; a benign twin beside one is taken along
+    #[arg(value_name = "SCENARIO")]
+    pub scenarios: Vec<PathBuf>,
+    /// native, native-by-hand, ooni-v5 or a file; several are scored beside each other
+    #[arg(long, value_name = "RULES", default_values = ["native", "ooni-v5"])]
+    pub rules: Vec<String>,
+    /// Another seed than the scenarios'
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Threads; the board does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Run the scenarios' clients, too, not their probes alone
+    #[arg(long)]
+    pub clients: bool,
+    /// Write board.json, board.txt, board.html and each scenario's measurements there
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print no progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `okno lab fit`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  okno lab fit > crates/detect/rules/fitted.toml
+  okno lab fit --split my-split.toml --version 4
+
+Runs the scenarios that the split names for fitting, with its seeds and their benign twins, and
+prints for every rule that decided something how often it was right, and the posterior of its
+probability. Rules without data keep what was set by hand. The same split gives the same bytes.
+Exit codes: 0 done, 1 nothing was measured, 2 unusable arguments or scenario.")]
+pub struct Fit {
+    /// Which scenarios are fitted to, and which are held out
+    #[arg(long, value_name = "FILE", default_value = "scenarios/split.toml")]
+    pub split: PathBuf,
+    /// Number of this fit
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub version: u32,
+    /// Threads; the fit does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Print no progress
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// `okno lab run`.

@@ -7,6 +7,7 @@ mod profile;
 mod replay;
 mod rows;
 mod run;
+mod score;
 mod suite;
 mod summary;
 mod text;
@@ -26,5 +27,7 @@ pub fn run(args: &Lab) -> Result<ExitCode> {
         LabAction::Matrix(args) => suite::matrix(args),
         LabAction::Fidelity(args) => suite::fidelity(args),
         LabAction::Explain(args) => profile::explain(args),
+        LabAction::Score(args) => score::score(args),
+        LabAction::Fit(args) => score::fit(args),
     }
 }
