@@ -7,6 +7,7 @@ pub mod calls;
 pub mod certificates;
 pub mod connection_policer;
 pub mod dns_interception;
+pub mod dnscheck;
 pub mod ech_matrix;
 pub mod echcheck;
 pub mod facebook_messenger;
@@ -49,6 +50,7 @@ pub const ALL: &[&str] = &[
     "certificates",
     "connection_policer",
     "dns_interception",
+    "dnscheck",
     "ech_matrix",
     "echcheck",
     "facebook_messenger",
@@ -84,6 +86,7 @@ pub fn by_name(name: &str, options: &Value) -> Result<Rc<dyn Experiment>, String
         "certificates" => made::<certificates::Certificates>(options),
         "connection_policer" => made::<connection_policer::ConnectionPolicer>(options),
         "dns_interception" => made::<dns_interception::DnsInterception>(options),
+        "dnscheck" => made::<dnscheck::DnsCheck>(options),
         "ech_matrix" => made::<ech_matrix::EchMatrix>(options),
         "echcheck" => made::<echcheck::Echcheck>(options),
         "facebook_messenger" => made::<facebook_messenger::FacebookMessenger>(options),
