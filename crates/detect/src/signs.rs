@@ -283,6 +283,7 @@ signs! {
     TestBlackout = "test.blackout", "the test is blackout: targets at home and abroad over several transports";
     TestInitiation = "test.initiation", "the test is initiation: the same flow, opened from this and from the other side";
     TestFragmentCensus = "test.fragment_census", "the test is fragment_census: 45 and 46 fragments towards a host that consents";
+    TestAddressBlock = "test.address_block", "the test is address_block: an address, those beside it, and others, from inside and outside";
     TestVpnProtocols = "test.vpn_protocols", "the test is vpn_protocols: first packets of tunnels and random ones of the same sizes";
     TestCalls = "test.calls", "the test is calls: STUN, TURN and media against random datagrams";
     TestDnsInterception = "test.dns_interception", "the test is dns_interception: questions to what is no resolver, over several transports";
@@ -332,6 +333,10 @@ signs! {
     ArmsToldUnreachable = "arms.told_unreachable", "of most places that did not answer, an ICMP message or the local stack said that there is no way";
     ArmsNamesResolve = "arms.names_resolve", "the system's resolver gave an address for a place at home or abroad";
     ArmsTrickle = "arms.trickle", "a page at home came at less than 4,000 bytes a second";
+    ArmsAddressSilent = "arms.address_silent", "the address answered no SYN, on no port that was tried, and no echo request";
+    ArmsNeighboursAnswer = "arms.neighbours_answer", "an address of the same /24 answered a SYN, if only with a reset";
+    ArmsNeighboursSilent = "arms.neighbours_silent", "no address of the same /24 that was tried answered a SYN";
+    ArmsSilentLater = "arms.silent_later", "the address answered at first, and in every later try nothing did";
     ArmsFragmentsDropped = "arms.fragments_dropped", "the whole datagram was answered, one in few fragments was not";
     ArmsFragments45 = "arms.fragments_45", "a datagram in 45 fragments was answered, one in 46 never";
     ArmsFragments46 = "arms.fragments_46", "datagrams in 45 and in 46 fragments were answered";

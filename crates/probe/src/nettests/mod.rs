@@ -1,5 +1,6 @@
 //! The tests, one module each, and their registry.
 
+pub mod address_block;
 pub mod backend;
 pub mod blackout;
 pub mod box_location;
@@ -44,6 +45,7 @@ use crate::experiment::Experiment;
 
 /// Names of all tests, sorted.
 pub const ALL: &[&str] = &[
+    "address_block",
     "blackout",
     "box_location",
     "calls",
@@ -80,9 +82,10 @@ pub const ALL: &[&str] = &[
 /// In words: that there is no such test, or what is wrong with the options.
 pub fn by_name(name: &str, options: &Value) -> Result<Rc<dyn Experiment>, String> {
     match name {
+        "address_block" => made::<address_block::AddressBlock>(options),
         "blackout" => made::<blackout::Blackout>(options),
-        "calls" => made::<calls::Calls>(options),
         "box_location" => made::<box_location::BoxLocation>(options),
+        "calls" => made::<calls::Calls>(options),
         "certificates" => made::<certificates::Certificates>(options),
         "connection_policer" => made::<connection_policer::ConnectionPolicer>(options),
         "dns_interception" => made::<dns_interception::DnsInterception>(options),

@@ -58,6 +58,7 @@ const TESTS: &[Test] = &[
         layer: Layer::App,
         divide: places::census,
     },
+    Test { name: "address_block", sign: Sign::TestAddressBlock, layer: Layer::Tcp, divide: places::address },
     Test { name: "vpn_protocols", sign: Sign::TestVpnProtocols, layer: Layer::App, divide: udp::cases },
     Test { name: "calls", sign: Sign::TestCalls, layer: Layer::App, divide: udp::cases },
     Test { name: "dns_interception", sign: Sign::TestDnsInterception, layer: Layer::Dns, divide: udp::cases },

@@ -68,6 +68,30 @@ pub(super) fn places<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, _: Limi
     vec![Case { layer, arms: arms.to_vec(), signs }]
 }
 
+/// One address and those beside it. A reset is an answer: somebody is there.
+pub(super) fn address<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, _: Limits) -> Vec<Case<'f, 'a>> {
+    let mut signs = Signs::default();
+    let answered = |arm: &Observation<'_>| {
+        let refused = arm.arm_failure.map(okno_model::Failure::kind);
+        arm.arm_success == Some(true) || matches!(refused, Some(FailureKind::Refused | FailureKind::Reset))
+    };
+    // At every try of the roles: whether any was made, and whether any was answered.
+    let of = |wanted: &[Role]| {
+        let tried = arms.iter().filter(|arm| role(arm).is_some_and(|role| wanted.contains(&role)));
+        let answers: Vec<bool> = tried.map(|arm| answered(arm)).collect();
+        (!answers.is_empty(), answers.contains(&true))
+    };
+    let own = [Role::Target, Role::Repeat, Role::OtherPort, Role::OtherTransport];
+    signs.add_if(of(&own) == (true, false), Sign::ArmsAddressSilent);
+    signs.add_if(of(&[Role::Neighbour]) == (true, true), Sign::ArmsNeighboursAnswer);
+    signs.add_if(of(&[Role::Neighbour]) == (true, false), Sign::ArmsNeighboursSilent);
+    signs.add_if(of(&[Role::Target]).1 && of(&[Role::Recovery]) == (true, false), Sign::ArmsSilentLater);
+    signs.add_if(of(&[Role::Domestic]) == (true, true), Sign::ArmsHomeAnswers);
+    signs.add_if(of(&[Role::Foreign]) == (true, true), Sign::ArmsAbroadAnswers);
+    signs.add_if(of(&[Role::Foreign]) == (true, false), Sign::ArmsAbroadSilent);
+    vec![Case { layer, arms: arms.to_vec(), signs }]
+}
+
 /// The fragment census: `arm_value` is into how many fragments the datagram went.
 pub(super) fn census<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, _: Limits) -> Vec<Case<'f, 'a>> {
     let mut signs = Signs::default();
