@@ -356,6 +356,12 @@ signs! {
     ArmsDnsSystemDenies = "arms.dns.system_denies", "the system's resolver says that the suspected name has no address, and gives one for the neutral name";
     ArmsDnsSystemAddress = "arms.dns.system_address", "the system's resolver gives a public address for the suspected name";
     ArmsDnsWhoamiElsewhere = "arms.dns.whoami_elsewhere", "the whoami name, asked over UDP, names resolvers of other networks (/16, /32) than over TCP";
+    ArmsResetInjected = "arms.reset_injected", "a reset of the target came sooner than four fifths of a round trip, or with another TTL than the server's SYN/ACK";
+    ArmsResetOfServer = "arms.reset_of_server", "every reset of the target took a round trip and bore the server's TTL, as far as the TTL is known";
+    ArmsTargetAcknowledged = "arms.target_acknowledged", "the target's hello was acknowledged, and nothing more came";
+    ArmsTargetUnacknowledged = "arms.target_unacknowledged", "the target's hello was never acknowledged";
+    ArmsPlaceFound = "arms.place_found", "at some TTL short of the server the target's hello and the neutral one fare differently";
+    ArmsStateAuthority = "arms.state_authority", "the target's chain bears a state's authority";
 }
 
 /// Words of the bitset; 640 signs fit.

@@ -1,7 +1,7 @@
 //! `box_location`: what breaks a handshake with a name, how soon, with whose TTL, and how far away.
 //!
-//! First whole hellos with the suspected and a neutral name: what came, when after the hello, and where raw
-//! packets are allowed, whether a reset bears the TTL of the server's SYN/ACK. Then hellos that live for one hop,
+//! First whole handshakes with the suspected and a neutral name, each with a request: how it ended, when after
+//! the hello, and where raw packets are allowed, whether a reset bears the TTL of the server's SYN/ACK. Then hellos that live for one hop,
 //! two, three …: a reset from the way shows an injector and its distance; where hops report the neutral
 //! name's hello and not the suspected one's, a box in the path swallows it. Routers are written as prefixes.
 
@@ -9,6 +9,8 @@ use core::net::IpAddr;
 use core::time::Duration;
 use std::rc::Rc;
 
+use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use okno_model::Failure;
 use okno_wire::packet::{PacketView, flag};
 use okno_wire::tls::preset;
 use serde::Deserialize;
@@ -17,9 +19,9 @@ use serde_json::{Value, json};
 use super::tlsmiddlebox::prefix;
 use crate::arms::{Arm, Role};
 use crate::experiment::{Contact, Context, Experiment, Manual, Risk};
-use crate::net::{Dial, Endpoint, IcmpNotice, Instant, Packets, RawWatch, Task, random, sleep};
+use crate::net::{Dial, Endpoint, IcmpNotice, Instant, Net, Packets, RawWatch, Task, random, sleep, within};
 use crate::tcp;
-use crate::tls::{Came, first_flight};
+use crate::tls::{self, Came, TlsOptions, first_flight, stream_failure};
 use crate::trial::{Place, Trials, arm, filled, millis};
 
 /// What may be chosen.
@@ -107,22 +109,68 @@ impl BoxLocation {
         Ok((server, target))
     }
 
-    /// One hello, whole or with a TTL; its routers' messages.
+    /// A handshake and a request over it, with all that can be seen of the way it ends. A request of a few
+    /// segments is needed: some boxes let five to eight packets pass after the hello.
+    async fn whole(&self, trials: &Trials<'_>, arm: Arm, to: Endpoint, name: &str) {
+        let world = trials.world();
+        let mut arm = arm.toward(to, name);
+        let scope = trials.scope(&mut arm);
+        let watch = RawWatch { remote: to.ip, protocol: 6, own_port: 0, take: false };
+        let raw: Option<Rc<dyn Packets>> = world.raw(watch).ok();
+        let from = world.now();
+        let mut flow = match tcp::connect_detailed(&scope, Dial::to(to)).await {
+            Ok(flow) => flow,
+            Err(error) => {
+                arm.fail("tcp", error.kind.failure());
+                return trials.book.close(arm);
+            }
+        };
+        let counters = flow.counters();
+        let sent = world.now();
+        arm.rtt_first_ms = Some(millis(sent.since(from)));
+        let patience = Duration::from_secs(self.seconds);
+        let options = TlsOptions { verify: false, patience, ..TlsOptions::http1() };
+        let shaken = tls::handshake(&scope, &mut flow, to, name, &options).await;
+        let failure = match shaken {
+            Ok(mut stream) => {
+                request(&**world, &mut stream, name, patience).await.map(|failure| ("transfer", failure))
+            }
+            Err(failure) => Some(("tls", failure)),
+        };
+        let mut heard = Heard::default();
+        if let Some(raw) = &raw {
+            heard.listen(&**raw, to, flow.local().port);
+        }
+        (arm.sent_bytes, arm.received_bytes) = (counters.sent_bytes(), counters.received_bytes());
+        (arm.sent_packets, arm.received_packets) = (counters.writes(), counters.reads());
+        arm.value = flow.facts().unacknowledged.map(|bytes| bytes as f64);
+        if let Some((at, failure)) = failure {
+            arm.fail(at, failure);
+            if failure == Failure::ConnectionReset {
+                let came = heard.reset.map_or_else(|| world.now(), |(_, at)| at);
+                arm.rtt_ms = Some(millis(came.since(sent)));
+            }
+            note_of(failure, &heard).clone_into(&mut arm.note);
+        }
+        trials.book.close(arm);
+        flow.abort();
+    }
+
+    /// One hello that lives for some hops; its routers' messages.
     async fn hello(
         &self,
         trials: &Trials<'_>,
         arm: Arm,
         to: Endpoint,
         name: &str,
-        ttl: Option<u8>,
+        ttl: u8,
     ) -> Vec<IcmpNotice> {
         let world = trials.world();
-        let mut arm = Arm { ttl, ..arm.toward(to, name) };
+        let mut arm = Arm { ttl: Some(ttl), ..arm.toward(to, name) };
         let scope = trials.scope(&mut arm);
-        let watch = RawWatch { remote: to.ip, protocol: 6, own_port: 0, take: false };
-        let raw: Option<Rc<dyn Packets>> = if ttl.is_none() { world.raw(watch).ok() } else { None };
-        let from = world.now();
-        let mut flow = match tcp::connect_detailed(&scope, Dial::to(to)).await {
+        let opened = tcp::connect_detailed(&scope, Dial::to(to)).await;
+        let opened = opened.and_then(|flow| flow.set_ttl(ttl).map(|()| flow));
+        let mut flow = match opened {
             Ok(flow) => flow,
             Err(error) => {
                 arm.fail("tcp", error.kind.failure());
@@ -130,32 +178,17 @@ impl BoxLocation {
                 return Vec::new();
             }
         };
-        arm.rtt_first_ms = Some(millis(world.now().since(from)));
-        if let Some(ttl) = ttl
-            && let Err(error) = flow.set_ttl(ttl)
-        {
-            arm.fail("tcp", error.kind.failure());
-            trials.book.close(arm);
-            return Vec::new();
-        }
         let seed = u64::from_be_bytes(random(&**world));
         let flight = preset::chrome(seed, filled(name), false).emit_record();
-        let span = Duration::from_secs(if ttl.is_some() { self.step_seconds } else { self.seconds });
+        let span = Duration::from_secs(self.step_seconds);
         let answer = first_flight(&scope, &mut flow, &flight, span).await;
-        let mut heard = Heard::default();
-        if let Some(raw) = &raw {
-            heard.listen(&**raw, to, flow.local().port);
-        }
         let notices = flow.notices();
         arm.sent_packets = 1;
         arm.sent_bytes = flight.len() as u64;
         arm.received_bytes = answer.bytes.len() as u64;
-        arm.value = flow.facts().unacknowledged.map(|bytes| bytes as f64);
-        note(&mut arm, &answer.came, &notices, &heard);
-        if answer.came != Came::Silence {
-            let came = heard.reset.map_or(answer.at, |(_, at)| at);
-            arm.rtt_ms = Some(millis(came.since(answer.sent)));
-        }
+        let reported = notices.iter().any(IcmpNotice::is_time_exceeded);
+        let silent = answer.came == Came::Silence && reported;
+        if silent { "icmp_time_exceeded" } else { answer.came.word() }.clone_into(&mut arm.note);
         if !matches!(answer.came, Came::ServerHello(_) | Came::Alert(_))
             && let Some(failure) = answer.came.failure()
         {
@@ -172,7 +205,7 @@ impl BoxLocation {
         let label = format!("{variant}.ttl.{ttl}");
         let mut arm = trials.book.open(label, Role::Step, "tls_handshake");
         variant.clone_into(&mut arm.variant);
-        let notices = self.hello(trials, arm, to, name, Some(ttl)).await;
+        let notices = self.hello(trials, arm, to, name, ttl).await;
         let router = notices.iter().find(|notice| notice.is_time_exceeded()).map(|notice| notice.from);
         Hop { ttl, router }
     }
@@ -200,9 +233,9 @@ impl BoxLocation {
         let (name, neutral) = (target.name(), self.neutral.as_str());
         for round in 0..2 {
             let control = arm(&trials.book, "neutral", Role::NeutralName, round, "tls_handshake");
-            self.hello(&trials, control, end, neutral, None).await;
+            self.whole(&trials, control, end, neutral).await;
             let whole = arm(&trials.book, "target", Role::Target, round, "tls_handshake");
-            self.hello(&trials, whole, end, name, None).await;
+            self.whole(&trials, whole, end, &target.host).await;
         }
         let control = self.steps(&trials, end, neutral, "neutral").await;
         let target = self.steps(&trials, end, name, "target").await;
@@ -212,15 +245,46 @@ impl BoxLocation {
     }
 }
 
-/// One word for what came: the answer, and for a reset whose TTL it bears, for silence who reported.
-fn note(arm: &mut Arm, came: &Came, notices: &[IcmpNotice], heard: &Heard) {
-    let word = match (came, heard.syn_ack_ttl, heard.reset) {
-        (Came::Reset, Some(own), Some((ttl, _))) if own == ttl => "rst_server_ttl",
-        (Came::Reset, Some(_), Some(_)) => "rst_other_ttl",
-        (Came::Silence, ..) if notices.iter().any(IcmpNotice::is_time_exceeded) => "icmp_time_exceeded",
-        _ => came.word(),
-    };
-    word.clone_into(&mut arm.note);
+/// One word for the end; for a reset, whose TTL it bears where that was heard.
+fn note_of(failure: Failure, heard: &Heard) -> &'static str {
+    match (failure, heard.syn_ack_ttl, heard.reset) {
+        (Failure::ConnectionReset, Some(own), Some((ttl, _))) if own == ttl => "rst_server_ttl",
+        (Failure::ConnectionReset, Some(_), Some(_)) => "rst_other_ttl",
+        (Failure::ConnectionReset, ..) => "rst",
+        (Failure::GenericTimeout, ..) => "silence",
+        (Failure::Eof, ..) => "eof",
+        // Certificates are not judged here: what breaks a handshake is an alert or no TLS at all.
+        (Failure::SslFailedHandshake, ..) => "alert",
+        _ => "failed",
+    }
+}
+
+/// GETs with 4,000 bytes of header each (half of what common servers take), one after another, and the first
+/// bytes of their answers. A server may close after the first; silence or a reset at any of them is an end.
+async fn request<S>(net: &dyn Net, stream: &mut S, name: &str, patience: Duration) -> Option<Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let head = format!("GET / HTTP/1.1\r\nHost: {name}\r\nX-Padding: {}\r\n\r\n", "0".repeat(4_000));
+    for round in 0..3 {
+        let work = async {
+            stream.write_all(head.as_bytes()).await?;
+            stream.flush().await?;
+            stream.read(&mut [0; 16_384]).await
+        };
+        match within(net, patience, work).await {
+            Some(Ok(0)) => return (round == 0).then_some(Failure::Eof),
+            Some(Ok(_)) => {}
+            // Who closes with data of ours unread sends a reset (RFC 9293 §3.10.4): after an answer it is
+            // the server's way to end, and the box under search would have acted at the hello.
+            Some(Err(error)) => {
+                let failure = stream_failure(&error);
+                return (round == 0 || failure == Failure::GenericTimeout).then_some(failure);
+            }
+            None => return Some(Failure::GenericTimeout),
+        }
+    }
+    None
 }
 
 /// Who reported a hello at one TTL.

@@ -1,10 +1,75 @@
 //! Arms over TLS and QUIC: names, versions, ports, ECH, the place of the box, certificates.
+//!
+//! What a client can see beyond an ending: how soon and with whose TTL a reset came, whether a hello was
+//! acknowledged, where on the way two names begin to fare differently.
 
-use okno_model::{Layer, Observation};
+use okno_model::{FailureKind, Layer, Observation};
 
-use super::{Case, whole};
+use super::{Case, role};
+use crate::arms::Role;
 use crate::rules::Limits;
+use crate::signs::{Sign, Signs};
 
-pub(super) fn cases<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, limits: Limits) -> Vec<Case<'f, 'a>> {
-    whole(arms, layer, limits)
+/// A reset in less than this share of a round trip cannot be the server's: the hello was not there yet.
+const SHORT: f64 = 0.8;
+
+pub(super) fn cases<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, _: Limits) -> Vec<Case<'f, 'a>> {
+    let mut signs = Signs::default();
+    let targets: Vec<_> = arms.iter().copied().filter(|arm| role(arm) == Some(Role::Target)).collect();
+    resets(&targets, &mut signs);
+    acknowledgments(&targets, &mut signs);
+    let of_state = targets.iter().any(|arm| arm.arm_note.as_deref() == Some("state_authority"));
+    signs.add_if(of_state, Sign::ArmsStateAuthority);
+    signs.add_if(place_found(arms), Sign::ArmsPlaceFound);
+    // Steps are made to fail: they speak through `arms.place_found` alone.
+    let whole = arms.iter().copied().filter(|arm| role(arm) != Some(Role::Step)).collect();
+    vec![Case { layer, arms: whole, signs }]
+}
+
+fn kind(arm: &Observation<'_>) -> Option<FailureKind> {
+    arm.arm_failure.map(okno_model::Failure::kind)
+}
+
+/// Whose the resets are: by the time since the hello, and by TTL where raw packets told it.
+fn resets(targets: &[&Observation<'_>], signs: &mut Signs) {
+    let resets: Vec<_> = targets.iter().filter(|arm| kind(arm) == Some(FailureKind::Reset)).collect();
+    let injected = |arm: &Observation<'_>| {
+        let soon = arm.arm_rtt_ms.zip(arm.arm_rtt_first_ms).is_some_and(|(came, rtt)| came < rtt * SHORT);
+        soon || arm.arm_note.as_deref() == Some("rst_other_ttl")
+    };
+    let timed = resets.iter().all(|arm| arm.arm_rtt_ms.is_some() && arm.arm_rtt_first_ms.is_some());
+    signs.add_if(resets.iter().any(|arm| injected(arm)), Sign::ArmsResetInjected);
+    signs.add_if(
+        !resets.is_empty() && timed && !resets.iter().any(|arm| injected(arm)),
+        Sign::ArmsResetOfServer,
+    );
+}
+
+/// Whether hellos after which nothing more came were acknowledged: an answer shows it, else what the stack says
+/// of bytes that were not (`value`).
+fn acknowledgments(targets: &[&Observation<'_>], signs: &mut Signs) {
+    for arm in targets.iter().filter(|arm| kind(arm) == Some(FailureKind::Timeout)) {
+        let answered = arm.rx_bytes.is_some_and(|bytes| bytes > 0);
+        match arm.arm_value {
+            _ if answered => signs.add(Sign::ArmsTargetAcknowledged),
+            Some(left) if left > 0.0 => signs.add(Sign::ArmsTargetUnacknowledged),
+            Some(_) => signs.add(Sign::ArmsTargetAcknowledged),
+            None => {}
+        }
+    }
+}
+
+/// Whether at one TTL the neutral hello was reported by a router and the target's was reset or swallowed.
+fn place_found(arms: &[&Observation<'_>]) -> bool {
+    let steps = |variant: &'static str| {
+        arms.iter()
+            .filter(move |arm| role(arm) == Some(Role::Step) && arm.arm_variant.as_deref() == Some(variant))
+    };
+    let note = |arm: &Observation<'_>| arm.arm_note.as_deref().unwrap_or("").to_owned();
+    steps("neutral").filter(|arm| note(arm) == "icmp_time_exceeded").any(|neutral| {
+        steps("target").any(|target| {
+            let word = note(target);
+            target.arm_ttl == neutral.arm_ttl && (word.starts_with("rst") || word == "silence")
+        })
+    })
 }
