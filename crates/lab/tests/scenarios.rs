@@ -138,6 +138,7 @@ fn play(name: &str, span: (&str, &str), networks: &[&str], regions: &[&str]) -> 
         end: parse_moment(span.1),
         networks: own(networks),
         regions: own(regions),
+        clients_only: true,
         clients: name.starts_with("runet-2025").then_some(5).filter(|_| !name.contains("whitelist")),
         ..Overrides::default()
     };

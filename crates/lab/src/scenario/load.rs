@@ -69,6 +69,8 @@ pub struct Overrides {
     pub clients: Option<u32>,
     /// only probes: clients are left out, so that scoring is fast
     pub probes_only: bool,
+    /// only clients: probes are left out
+    pub clients_only: bool,
 }
 
 impl Scenario {
@@ -174,6 +176,9 @@ fn override_with(scenario: &mut Scenario, overrides: &Overrides, report: &Report
     scenario.seed = overrides.seed.unwrap_or(scenario.seed);
     scenario.start = overrides.start.unwrap_or(scenario.start);
     scenario.end = overrides.end.unwrap_or(scenario.end);
+    if overrides.clients_only {
+        scenario.probes.clear();
+    }
     if overrides.probes_only {
         scenario.clients.clear();
         if scenario.probes.is_empty() {
