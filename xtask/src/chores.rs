@@ -164,6 +164,7 @@ pub const BENCHES: &[(&str, &str, &str)] = &[
     ("bench", "ingest", "MB of JSON per core-second, beside decompressing and tokenising alone"),
     ("bench", "observe", "the whole command: core-seconds, wall, memory, lake, beside the same floor"),
     ("bench", "replay", "packets per core-second through all techniques of a profile, beside a floor"),
+    ("bench", "probe", "measurements in the lab per core-second, helper and TLS included"),
     ("bench", "lab", "virtual against core time of the national model, events, memory"),
     ("crates/ingest", "fingerprints", "MB of bodies per core-second over all patterns"),
     ("crates/detect", "verdicts", "measurements judged per core-second"),

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use okno_lab::run::{self, MeasurementTruth, Observer, ProbeMeasurement, RunOptions};
-use okno_lab::scenario::{Overrides, Scenario};
+use okno_lab::scenario::{Overrides, Scenario, parse_moment};
 
 const TEXT: &str = r#"title = "probes"
 start = 2025-06-01
@@ -188,4 +188,35 @@ fn pages_are_judged_by_the_helper_abroad_and_truth_says_who_was_right() {
         assert_eq!(truth.faults.len(), usize::from(expected == "http-diff"), "{truth:?}");
     }
     assert_eq!(all, measure(PAGES, 1, 2));
+}
+
+/// A part of a shipped scenario, and of its twin.
+fn shipped(name: &str, days: (&str, &str), network: &str, region: &str) -> Vec<(String, MeasurementTruth)> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios").join(name);
+    let overrides = Overrides {
+        start: parse_moment(days.0),
+        end: parse_moment(days.1),
+        networks: vec![network.to_owned()],
+        regions: vec![region.to_owned()],
+        probes_only: true,
+        ..Overrides::default()
+    };
+    let scenario = Scenario::load(&path, &overrides).unwrap_or_else(|error| panic!("{error}"));
+    let mut kept = Kept::default();
+    run::run(&scenario, &RunOptions::default(), &mut kept).unwrap_or_else(|error| panic!("{error}"));
+    kept.0
+}
+
+#[test]
+fn a_twin_measures_the_same_things_and_no_box_touches_them() {
+    let days = ("2025-06-11T00:00:00Z", "2025-06-13T00:00:00Z");
+    let censored = shipped("iran-2025", days, "tci", "tehran");
+    let benign = shipped("iran-2025-benign", days, "tci", "tehran");
+    let what = |all: &[(String, MeasurementTruth)]| -> std::collections::BTreeSet<(String, Option<String>)> {
+        all.iter().map(|(_, truth)| (truth.probe.clone(), truth.input.clone())).collect()
+    };
+    assert_eq!(what(&censored), what(&benign));
+    assert!(censored.iter().any(|(_, truth)| truth.is_blocked()));
+    assert!(censored.iter().any(|(_, truth)| !truth.is_blocked()));
+    assert!(benign.iter().all(|(_, truth)| truth.acts.is_empty() && truth.benign));
 }

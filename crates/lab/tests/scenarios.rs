@@ -44,8 +44,8 @@ fn every_scenario_can_be_read_and_has_a_benign_twin() {
                 );
                 let twin = load(twin, &Overrides::default());
                 assert_eq!(
-                    (twin.start, twin.end, &twin.clients),
-                    (scenario.start, scenario.end, &scenario.clients)
+                    (twin.start, twin.end, &twin.clients, &twin.probes),
+                    (scenario.start, scenario.end, &scenario.clients, &scenario.probes)
                 );
             }
             None => assert!(names.contains(&format!("{name}-benign")), "{name} has no twin"),

@@ -49,8 +49,10 @@ impl Cast<'_, '_> {
                 Protocol::Helper => self.helper(&net, lab, at),
                 Protocol::Dns => {
                     let (zone, house) = (zone.clone(), self.house.clone());
-                    let config =
-                        self.certificates.servers.get(at).and_then(|of| of.as_ref()).map(|of| &of[0]);
+                    // a service that has pages too answers with those on 443
+                    let https = placed.service.speaks.contains(&Protocol::Https);
+                    let config = self.certificates.servers.get(at).and_then(|of| of.as_ref());
+                    let config = config.map(|of| &of[0]).filter(|_| !https);
                     CellResolver { zone, house, portal: None }.over_streams(&lab, config);
                 }
                 Protocol::Partner => start(&net, async move { partner::serve(&lab, any(443)) }),
