@@ -6,6 +6,7 @@ use super::measure::Measure;
 use super::seen::{Control, Seen};
 use super::verdict::judge;
 use super::{NO_HELPER, TOO_MANY_REDIRECTS};
+use crate::helper::web::protocol::HelperResponse;
 use crate::trace::{NetworkEvent, Trace};
 
 /// Lists of a trace that stand apart, under these keys.
@@ -13,6 +14,28 @@ fn apart(trace: &Trace, wanted: &[&str]) -> Value {
     let mut keys = trace.test_keys();
     keys.retain(|key, _| wanted.contains(&key.as_str()));
     Value::Object(keys)
+}
+
+/// The same of the lookups over HTTPS. OONI's probe has a list of their requests and leaves it empty: what
+/// they brought stands in `queries`.
+fn doh(trace: &Trace) -> Value {
+    let mut keys = apart(trace, &["network_events", "queries", "tcp_connect", "tls_handshakes"]);
+    keys["requests"] = json!([]);
+    keys
+}
+
+/// Networks of answers as far as the helper told them; the probe has no table of its own.
+fn name_networks(keys: &mut Map<String, Value>, said: Option<&HelperResponse>) {
+    let Some(said) = said else { return };
+    let queries = keys.get_mut("queries").and_then(Value::as_array_mut).into_iter().flatten();
+    for answer in queries.filter_map(|query| query["answers"].as_array_mut()).flatten() {
+        let ip = answer["ipv4"].as_str().or(answer["ipv6"].as_str());
+        let asn = ip.and_then(|ip| said.ip_info.get(ip)).map_or(0, |info| info.asn);
+        if asn != 0 {
+            answer["asn"] = asn.into();
+            answer["as_org_name"] = "".into();
+        }
+    }
 }
 
 /// Everything that a measurement writes.
@@ -37,6 +60,7 @@ pub fn of(measure: &Measure<'_>) -> Value {
     events.sort_by(|a, b| a.stamp.t.total_cmp(&b.stamp.t));
     keys.insert("network_events".to_owned(), json!(events));
     name_too_many(&mut keys, &too_many);
+    name_networks(&mut keys, helped.response.as_ref());
     let failure = match (&helped.failure, &helped.request) {
         (Some(failure), _) => Value::from(failure.as_str()),
         (None, None) => Value::from(NO_HELPER),
@@ -49,10 +73,7 @@ pub fn of(measure: &Measure<'_>) -> Value {
         "retries": null,
         "socksproxy": null,
         "x_dns_whoami": {"system_v4": [], "udp_v4": {}},
-        "x_doh": apart(
-            &measure.doh,
-            &["network_events", "queries", "requests", "tcp_connect", "tls_handshakes"],
-        ),
+        "x_doh": doh(&measure.doh),
         "x_do53": apart(&measure.do53, &["network_events", "queries"]),
         "x_dns_duplicate_responses": *measure.late.queries(),
         "x_control_request": helped.request,

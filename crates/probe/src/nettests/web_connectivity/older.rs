@@ -267,7 +267,25 @@ impl Older<'_> {
         keys.extend(own);
         keys.extend(runtimes);
         verdict.write(&mut keys);
+        age(&mut keys);
         Value::Object(keys)
+    }
+}
+
+/// Takes away what records of that time did not have: readers join them by address, name and order.
+fn age(keys: &mut Map<String, Value>) {
+    const YOUNGER: [(&str, &[&str]); 5] = [
+        ("queries", &["t0", "transaction_id", "rcode", "raw_response"]),
+        ("tcp_connect", &["t0", "transaction_id"]),
+        ("tls_handshakes", &["t0", "transaction_id", "network"]),
+        ("network_events", &["t0", "transaction_id"]),
+        ("requests", &["t0", "transaction_id", "network", "address", "alpn"]),
+    ];
+    for (list, younger) in YOUNGER {
+        let records = keys.get_mut(list).and_then(Value::as_array_mut);
+        for record in records.into_iter().flatten().filter_map(Value::as_object_mut) {
+            record.retain(|key, _| !younger.contains(&key.as_str()));
+        }
     }
 }
 
