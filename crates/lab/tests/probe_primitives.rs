@@ -11,7 +11,7 @@ use okno_model::Failure;
 use okno_probe::dns::{self, RecordType, Resolver};
 use okno_probe::experiment::Context;
 use okno_probe::http::{self, Answer, Request, Via};
-use okno_probe::net::{Dial, Net as _};
+use okno_probe::net::{Dial, Net as _, UdpSetup};
 use okno_probe::quic::{self, FirstInitial, QuicCame, QuicOptions};
 use okno_probe::tcp::{self, Flow};
 use okno_probe::tls::{self, Came, Ech, Sni, TlsOptions, Versions};
@@ -252,6 +252,64 @@ fn quic_shakes_hands_and_a_first_datagram_by_hand_is_answered_in_its_version() {
     assert!(matches!(&came[2], QuicCame::Negotiation(_)), "{:?}", came[2]);
     assert_eq!(keys["quic_handshakes"][0]["network"], "udp");
     assert_eq!(keys["quic_handshakes"][0]["negotiated_protocol"], "h3");
+}
+
+#[test]
+fn http3_goes_there_and_back_with_a_large_body() {
+    let mut bench = Bench::open();
+    let server = bench.server("site.example");
+    let config = bench.tls(&["site.example"], &["h3"]);
+    let ground = bench.probe().tls();
+    bench.serve(server, move |net| async move {
+        let context = Context::new(LabNet::new(net, None, ground).world());
+        let scope = scope(&context);
+        let socket = context.world.udp(UdpSetup { port: 443, ..UdpSetup::default() }).unwrap();
+        let connection = quic::accept(&scope, &socket, config).await.unwrap();
+        let answer = |asked: http::Asked| async move {
+            let body = [asked.target.as_bytes(), &vec![b'x'; 300_000]].concat();
+            Answer { code: 200, headers: vec![("Server".to_owned(), "h3".to_owned())], body }
+        };
+        quic::serve(&connection, answer).await;
+    });
+    let (response, keys) = bench.run(move |context| async move {
+        let scope = scope(&context);
+        let remote = server.end(443);
+        let connection =
+            quic::handshake(&scope, remote, "site.example", &QuicOptions::default()).await.unwrap();
+        let request = Request::get("https://site.example/page?x=1");
+        let response = quic::get(&scope, &connection, &request).await;
+        connection.close();
+        (response.unwrap(), scope.trace.test_keys())
+    });
+    assert_eq!((response.code, response.body.len()), (200, "/page?x=1".len() + 300_000));
+    assert!(response.text().starts_with("/page?x=1xxx"));
+    assert_eq!(response.header("Server"), Some("h3"));
+    let record = &keys["requests"][0];
+    assert_eq!((&record["network"], &record["alpn"]), (&"udp".into(), &"h3".into()));
+    assert_eq!(record["request"]["x_transport"], "quic");
+}
+
+#[test]
+fn a_second_answer_to_one_question_is_kept() {
+    let names: &[&str] = &["blocked.example"];
+    let mut bench = Bench::with_profile("china-gfw", &[("cn.names", names)]);
+    let server = bench.web("blocked.example", Web::of_page("hello"));
+    bench.web("site.example", Web::of_page("hello"));
+    let public = bench.public_dns;
+    let (first, late, clean, keys) = bench.run(move |context| async move {
+        let scope = scope(&context);
+        let resolver = Resolver::Udp(public.end(53));
+        let first = dns::query(&scope, &resolver, "blocked.example", RecordType::A).await;
+        let late = first.late(&scope, Duration::from_secs(2)).await;
+        let clean = dns::query(&scope, &resolver, "site.example", RecordType::A).await;
+        let none = clean.late(&scope, Duration::from_secs(2)).await.len();
+        (first.addresses, late, none, scope.trace.test_keys())
+    });
+    assert_ne!(first, [server.v4], "the injector's answer is first");
+    assert!(late.iter().any(|answer| answer.addresses == [server.v4]), "the resolver's answer comes later");
+    assert_eq!(clean, 0, "a name that nobody injects for has one answer");
+    let queries = keys["queries"].as_array().unwrap();
+    assert!(queries.iter().any(|query| query["tags"] == serde_json::json!(["depth=0", "late"])));
 }
 
 #[test]

@@ -33,9 +33,11 @@ use crate::trace::{HandshakeRecord, Scope};
 
 mod first;
 mod http3;
+mod serve;
 
 pub use first::{FirstInitial, QuicCame, QuicFirst, first_initial};
 pub use http3::get;
+pub use serve::{accept, serve};
 
 /// How a QUIC connection is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,6 +211,16 @@ impl Driver {
         }
     }
 
+    /// Drives it until the handshake is done or has failed.
+    fn poll_connected(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), Failure>> {
+        self.drive(poller);
+        match (self.lost, self.connected) {
+            (Some(failure), _) => Poll::Ready(Err(failure)),
+            (None, true) => Poll::Ready(Ok(())),
+            (None, false) => Poll::Pending,
+        }
+    }
+
     /// Whether the connection's timer fired.
     fn poll_timer(&mut self, poller: &mut Poller<'_>) -> bool {
         let now = self.scope.now();
@@ -341,15 +353,7 @@ async fn run(
     let setup = tls::setup(&ground, name, &tls)?;
     let driver = hpke::with_provider(&ground.provider, || open(scope, remote, &setup, options))?;
     let driver = Rc::new(RefCell::new(driver));
-    let shaken = core::future::poll_fn(|poller| {
-        let mut driver = driver.borrow_mut();
-        driver.drive(poller);
-        match (driver.lost, driver.connected) {
-            (Some(failure), _) => Poll::Ready(Err(failure)),
-            (None, true) => Poll::Ready(Ok(())),
-            (None, false) => Poll::Pending,
-        }
-    });
+    let shaken = core::future::poll_fn(|poller| driver.borrow_mut().poll_connected(poller));
     let result = within(&*scope.world, options.patience, shaken).await;
     *chain = setup.take_chain();
     if let Some(Ok(())) = result {

@@ -37,10 +37,10 @@ fn unknown(what: &str) -> StreamErrorIncoming {
 }
 
 /// The connection as h3 sees it.
-struct Carrier(Shared);
+pub(super) struct Carrier(pub(super) Shared);
 
 /// One stream, either way.
-struct Lane {
+pub(super) struct Lane {
     driver: Shared,
     id: quinn_proto::StreamId,
     outgoing: Option<WriteBuf<Bytes>>,
