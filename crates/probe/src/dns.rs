@@ -60,6 +60,15 @@ impl Resolver {
         }
     }
 
+    /// Where it is; the system's is not known.
+    pub const fn endpoint(&self) -> Option<Endpoint> {
+        match self {
+            Self::System => None,
+            Self::Udp(end) | Self::Tcp(end) => Some(*end),
+            Self::Dot { endpoint, .. } | Self::Doh { endpoint, .. } => Some(*endpoint),
+        }
+    }
+
     /// How OONI writes its address (df-002, `resolver_address`).
     pub fn address(&self) -> String {
         match self {
@@ -161,7 +170,8 @@ pub async fn query_within(
         // A name that no message can hold does not exist.
         return Answer::failed(Failure::DnsNxDomain);
     };
-    scope.event("resolve_start", resolver.engine(), None, from, Ok(0));
+    // OONI's pipeline takes the first event of a transaction for one of the connection, and wants its address.
+    scope.event("resolve_start", resolver.engine(), resolver.endpoint(), from, Ok(0));
     // Futures of whole connections are large: they live on the heap, or every lookup would carry their weight.
     let work = async {
         match resolver {
@@ -177,7 +187,8 @@ pub async fn query_within(
     answer.sent = Some(from);
     scope.world.resolved(name, &answer.addresses);
     write_record(scope, resolver, &question, from, &answer);
-    scope.event("resolve_done", resolver.engine(), None, scope.now(), answer.failure.map_or(Ok(0), Err));
+    let done = answer.failure.map_or(Ok(0), Err);
+    scope.event("resolve_done", resolver.engine(), resolver.endpoint(), scope.now(), done);
     answer
 }
 

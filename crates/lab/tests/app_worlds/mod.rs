@@ -10,6 +10,7 @@ use okno_lab::probe::{Bench, LabNet, Server};
 use okno_lab::services::shared;
 use okno_lab::services::web::{Web, serve_http, serve_https};
 use okno_probe::helper::echo;
+use okno_probe::helper::web::{Helper, HelperOptions};
 use okno_probe::net::{Endpoint, Stream, UdpSetup, World, random, receive};
 use okno_probe::nettests::obfs4::{self, Cert, Seen};
 use okno_probe::nettests::snowflake::{self, Credentials, Ice};
@@ -303,40 +304,109 @@ pub fn with_proxy(bench: &mut Bench, name: &str) -> Rc<dyn Experiment> {
 
 /// The tests of OONI's that are measured here.
 pub const TESTS: &[&str] = &[
+    "dnscheck",
+    "echcheck",
     "facebook_messenger",
     "http_header_field_manipulation",
     "http_invalid_request_line",
+    "quicping",
     "signal",
+    "sni_blocking",
     "telegram",
+    "tlsmiddlebox",
     "tor",
     "torsf",
+    "web_connectivity",
     "whatsapp",
 ];
 
-/// Measures where nothing interferes: the test, its input, its keys.
-pub fn measured(name: &str) -> (Rc<dyn Experiment>, Option<String>, Value) {
-    let mut bench = Bench::open();
-    let options = match name {
-        "facebook_messenger" => facebook(&mut bench),
-        "http_header_field_manipulation" | "http_invalid_request_line" => {
-            let test = with_helper(&mut bench, name);
-            let keys = bench.measure(&test, None);
-            return (test, None, keys);
-        }
+const SITE: &str = "site.example";
+const HELPER: &str = "https://helper.example/";
+
+/// A site, a harmless one, and a helper of web_connectivity.
+fn sites(bench: &mut Bench) {
+    for name in [SITE, "example.org", "example.com"] {
+        bench.web(name, Web::of_page("<html><title>A page</title><body>hello</body></html>"));
+    }
+    let server = bench.server("helper.example");
+    let (config, world) = (bench.tls(&["helper.example"], &["http/1.1"]), bench.world_of(server));
+    bench.serve(server, move |_| async move {
+        let world = world.world();
+        let listener = world.listen(Endpoint { ip: ANY, port: 443 }).expect("the port is free");
+        Helper::new(world, HelperOptions::default()).run(listener, Some(config)).await;
+    });
+}
+
+/// What a test needs: its options and its input.
+fn prepared(bench: &mut Bench, name: &str) -> (Value, Option<&'static str>) {
+    match name {
+        "facebook_messenger" => (facebook(bench), None),
         "signal" => {
-            signal(&mut bench);
-            Value::Null
+            signal(bench);
+            (Value::Null, None)
         }
-        "telegram" => telegram(&mut bench),
-        "tor" => tor_network(&mut bench),
-        "torsf" => snowflake_network(&mut bench, false, true),
+        "telegram" => (telegram(bench), None),
+        "tor" => (tor_network(bench), None),
+        "torsf" => (snowflake_network(bench, false, true), None),
         "whatsapp" => {
-            whatsapp(&mut bench);
-            Value::Null
+            whatsapp(bench);
+            (Value::Null, None)
+        }
+        "web_connectivity" => {
+            sites(bench);
+            let resolvers = json!({
+                "udp_resolvers": [bench.public_dns.end(53).to_string()],
+                "doh": ["https://dns.example/dns-query"],
+            });
+            (resolvers, Some("https://site.example/"))
+        }
+        "echcheck" => {
+            sites(bench);
+            (Value::Null, Some("https://site.example/"))
+        }
+        "dnscheck" => {
+            sites(bench);
+            (Value::Null, Some("https://dns.example/dns-query"))
+        }
+        "quicping" => {
+            sites(bench);
+            (Value::Null, Some(SITE))
+        }
+        "sni_blocking" => {
+            sites(bench);
+            (Value::Null, Some(SITE))
+        }
+        "tlsmiddlebox" => {
+            sites(bench);
+            (Value::Null, Some("tlstrace://site.example"))
         }
         _ => panic!("there is no world for {name}"),
-    };
+    }
+}
+
+/// The test, its input, its keys.
+pub type Measured = (Rc<dyn Experiment>, Option<String>, Value);
+
+/// Measures where nothing interferes.
+pub fn measured(name: &str) -> Measured {
+    measured_in(Bench::open(), name)
+}
+
+/// Measures where every server's address is dropped, and where every name is answered by resets.
+pub fn measured_under_interference(name: &str) -> [Measured; 2] {
+    let names = [".example", ".org", ".com", ".net"];
+    [("net.blocked", &["11.18.0.0/24"][..]), ("sni.blocked", &names[..])]
+        .map(|list| measured_in(Bench::with_profile("tspu-2022", &[list]), name))
+}
+
+fn measured_in(mut bench: Bench, name: &str) -> Measured {
+    if name.starts_with("http_") {
+        let test = with_helper(&mut bench, name);
+        let keys = bench.measure(&test, None);
+        return (test, None, keys);
+    }
+    let (options, input) = prepared(&mut bench, name);
     let test = test(name, &options);
-    let keys = bench.measure(&test, None);
-    (test, None, keys)
+    let keys = bench.measure_with(&test, input, |context| context.helper = Some(HELPER.to_owned()));
+    (test, input.map(str::to_owned), keys)
 }

@@ -1,7 +1,7 @@
 //! `telegram` (ts-020): data centres by address, and the web client.
 //!
 //! The verdict keys are those of the specification and follow its rules to the letter; what they mean is
-//! judged elsewhere. Unlike OONI's engine all endpoints get their full patience within the minute: a fourth
+//! judged elsewhere. Unlike OONI's engine all endpoints get their full patience within the minute: a third
 //! of them run at a time, so that a silent drop is told as a timeout of each.
 
 use std::rc::Rc;

@@ -22,8 +22,8 @@ use crate::{dns, http, tcp, tls};
 /// Most time for all goals of one measurement (probe-cli: 60 s in telegram, whatsapp, signal and
 /// facebook_messenger).
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Waves of goals: four waves of connects that time out after 15 s fit the minute.
-const WAVES: usize = 4;
+/// Waves of goals: three waves of lookups and connects that time out after 15 s fit the minute.
+const WAVES: usize = 3;
 /// Most redirects that are followed (Go's client: 10).
 const REDIRECTS: usize = 10;
 
@@ -176,17 +176,30 @@ struct Pursuit<'a> {
     trace: &'a Rc<Trace>,
     step: Cell<Step>,
     addresses: RefCell<Vec<IpAddr>>,
+    /// the transaction that was begun last, and with whom
+    last: RefCell<Option<(Scope, Option<Endpoint>)>>,
 }
 
 impl<'a> Pursuit<'a> {
     fn new(context: &'a Context, trace: &'a Rc<Trace>) -> Self {
-        Self { context, trace, step: Cell::new(Step::Resolve), addresses: RefCell::default() }
+        let (step, addresses, last) = (Cell::new(Step::Resolve), RefCell::default(), RefCell::default());
+        Self { context, trace, step, addresses, last }
     }
 
     /// A fresh transaction. Lookups and connections have one each: OONI's pipeline wants all events of a
     /// transaction to be of one address (`find_tls_handshake_network_events_with_transaction_id`).
-    fn scope(&self) -> Scope {
-        Scope::new(self.context, self.trace, &[])
+    fn scope(&self, remote: Option<Endpoint>) -> Scope {
+        let scope = Scope::new(self.context, self.trace, &[]);
+        *self.last.borrow_mut() = Some((scope.clone(), remote));
+        scope
+    }
+
+    /// Records a request that was not sent, with the lookup or connection that failed.
+    fn record_unsent(&self, request: &http::Request, failure: Failure) {
+        if let Some((scope, remote)) = &*self.last.borrow() {
+            let via = http::Via { remote: *remote, alpn: String::new() };
+            http::record_unsent(scope, &via, request, failure);
+        }
     }
 
     fn at(&self, step: Step) {
@@ -212,7 +225,7 @@ async fn resolve(pursuit: &Pursuit<'_>, host: &str) -> Result<Vec<IpAddr>, Failu
     if let Ok(ip) = host.parse() {
         return Ok(vec![ip]);
     }
-    let found = dns::lookup(&pursuit.scope(), &dns::Resolver::System, host).await;
+    let found = dns::lookup(&pursuit.scope(None), &dns::Resolver::System, host).await;
     if let Some(failure) = found.failure {
         return Err(failure);
     }
@@ -228,8 +241,9 @@ async fn open(pursuit: &Pursuit<'_>, host: &str, port: u16) -> Result<(Scope, tc
     addresses.sort_by_key(IpAddr::is_ipv6);
     let mut first = None;
     for ip in addresses {
-        let scope = pursuit.scope();
-        match tcp::connect(&scope, Dial::to(Endpoint { ip, port })).await {
+        let remote = Endpoint { ip, port };
+        let scope = pursuit.scope(Some(remote));
+        match tcp::connect(&scope, Dial::to(remote)).await {
             Ok(flow) => return Ok((scope, flow)),
             Err(failure) => first = first.or(Some(failure)),
         }
@@ -246,7 +260,7 @@ async fn fetch(pursuit: &Pursuit<'_>, method: &str, url: &str, trust: &Trust) ->
             Ok(response) => response,
             Err(failure) => {
                 if pursuit.step() < Step::Http {
-                    http::record_unsent(&pursuit.scope(), &http::Via::default(), &request, failure);
+                    pursuit.record_unsent(&request, failure);
                 }
                 return Err(failure);
             }
