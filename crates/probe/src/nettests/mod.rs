@@ -24,6 +24,7 @@ pub mod redact;
 pub mod signal;
 pub mod sni_blocking;
 pub mod snowflake;
+pub mod stunreachability;
 pub mod telegram;
 pub mod throttling;
 pub mod tlsmiddlebox;
@@ -65,6 +66,7 @@ pub const ALL: &[&str] = &[
     "quicping",
     "signal",
     "sni_blocking",
+    "stunreachability",
     "telegram",
     "throttling",
     "tlsmiddlebox",
@@ -104,6 +106,7 @@ pub fn by_name(name: &str, options: &Value) -> Result<Rc<dyn Experiment>, String
         "quicping" => made::<quicping::Quicping>(options),
         "signal" => made::<signal::Signal>(options),
         "sni_blocking" => made::<sni_blocking::SniBlocking>(options),
+        "stunreachability" => made::<stunreachability::Stunreachability>(options),
         "telegram" => made::<telegram::Telegram>(options),
         "throttling" => made::<throttling::Throttling>(options),
         "tlsmiddlebox" => made::<tlsmiddlebox::Tlsmiddlebox>(options),

@@ -59,9 +59,13 @@ impl Tunnel {
         }
     }
 
-    /// By name.
+    /// By name; `openvpn` is over UDP, `ike` is IKEv2.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|tunnel| tunnel.as_str() == name)
+        match name {
+            "openvpn" => Some(Self::OpenvpnUdp),
+            "ike" => Some(Self::Ikev2),
+            _ => Self::ALL.into_iter().find(|tunnel| tunnel.as_str() == name),
+        }
     }
 
     /// Its usual port. WireGuard's and Shadowsocks' are habits (wg-quick's and the reference server's
