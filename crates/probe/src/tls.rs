@@ -97,6 +97,8 @@ pub struct TlsOptions {
     pub groups: Vec<u16>,
     /// ECH; with it only TLS 1.3 is offered
     pub ech: Ech,
+    /// own certificates and key, DER (PKCS #8, PKCS #1 or SEC 1), for servers that ask
+    pub identity: Option<(Vec<Vec<u8>>, Vec<u8>)>,
     /// most time
     pub patience: Duration,
 }
@@ -112,6 +114,7 @@ impl Default for TlsOptions {
             suites: Vec::new(),
             groups: Vec::new(),
             ech: Ech::Off,
+            identity: None,
             patience: limits::TLS,
         }
     }
@@ -258,8 +261,15 @@ pub(crate) fn setup(ground: &TlsGround, name: &str, options: &TlsOptions) -> Res
             builder.with_ech(EchMode::Enable(config)).map_err(broken)?
         }
     };
-    let mut config =
-        builder.dangerous().with_custom_certificate_verifier(judge.clone()).with_no_client_auth();
+    let builder = builder.dangerous().with_custom_certificate_verifier(judge.clone());
+    let mut config = match &options.identity {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => {
+            let chain = chain.iter().map(|der| der.clone().into()).collect();
+            let key = key.clone().try_into().map_err(|_| Failure::SslFailedHandshake)?;
+            builder.with_client_auth_cert(chain, key).map_err(broken)?
+        }
+    };
     config.resumption = Resumption::disabled();
     config.enable_sni = options.sni != Sni::Absent;
     config.alpn_protocols = options.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();

@@ -17,6 +17,7 @@ pub mod http_header_field_manipulation;
 pub mod http_invalid_request_line;
 pub mod initiation;
 pub mod obfs4;
+pub mod openvpn;
 pub mod packet_budget;
 pub mod quic_matrix;
 pub mod quicping;
@@ -61,6 +62,7 @@ pub const ALL: &[&str] = &[
     "http_header_field_manipulation",
     "http_invalid_request_line",
     "initiation",
+    "openvpn",
     "packet_budget",
     "quic_matrix",
     "quicping",
@@ -101,6 +103,7 @@ pub fn by_name(name: &str, options: &Value) -> Result<Rc<dyn Experiment>, String
         }
         "http_invalid_request_line" => made::<http_invalid_request_line::HttpInvalidRequestLine>(options),
         "initiation" => made::<initiation::Initiation>(options),
+        "openvpn" => made::<openvpn::Openvpn>(options),
         "packet_budget" => made::<packet_budget::PacketBudget>(options),
         "quic_matrix" => made::<quic_matrix::QuicMatrix>(options),
         "quicping" => made::<quicping::Quicping>(options),

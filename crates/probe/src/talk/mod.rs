@@ -8,6 +8,7 @@
 pub mod bout;
 pub mod call;
 pub mod carrier;
+pub mod control;
 pub mod tally;
 pub mod tunnel;
 
