@@ -18,6 +18,8 @@ use okno_lab::services::dns::NameRule;
 use okno_lab::services::shared;
 use okno_lab::services::web::{Web, serve_https};
 use okno_lab::tls::{Authority, TlsVersions, UnknownName, server_config};
+use okno_probe::experiment::Context;
+use okno_probe::guard::{Guard, Ledger, Limits};
 use okno_probe::nettests::by_name;
 use okno_wire::Instant;
 use rustls::ServerConfig;
@@ -363,6 +365,37 @@ fn echcheck_writes_three_handshakes_and_a_filter_breaks_the_one_that_it_looks_fo
     let filtered = failures(Some(censor("tspu-2024@2024-12-01", &["ech"], &lists)));
     let timeout = Some("generic_timeout_error");
     assert_eq!(filtered, [(None, None), outer("outer.example", timeout), outer("other.example", None)]);
+}
+
+#[test]
+fn no_test_contacts_a_host_that_it_did_not_name() {
+    for test in [
+        "box_location",
+        "certificates",
+        "ech_matrix",
+        "echcheck",
+        "quic_matrix",
+        "quicping",
+        "sni_blocking",
+        "tlsmiddlebox",
+    ] {
+        let (mut bench, _) = world(1, None);
+        bench.web("example.org", Web::of_page("hello"));
+        let options = if test == "certificates" { with_doh(&bench) } else { json!({}) };
+        let experiment = by_name(test, &options).unwrap();
+        let input = format!("https://{NAME}/");
+        let refused = bench.run(move |context| async move {
+            let ledger = Ledger::new(Limits::default());
+            let contacts = experiment.contacts(Some(&input));
+            let guard = Guard::around(context.world.clone(), ledger.clone(), &contacts);
+            let guarded = Context { world: guard, ..context };
+            experiment.run(&guarded, Some(&input)).await.unwrap();
+            let attempts = ledger.attempts();
+            assert!(attempts.iter().any(|attempt| attempt.refused.is_none()), "it did something");
+            attempts.into_iter().filter(|attempt| attempt.refused.is_some()).collect::<Vec<_>>()
+        });
+        assert_eq!(refused, [], "{test}");
+    }
 }
 
 #[test]

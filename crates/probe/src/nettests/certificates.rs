@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::arms::{Arm, Role};
 use crate::dns::{self, Resolver};
 use crate::experiment::{Contact, Context, Experiment, Manual, Risk};
+use crate::guard::ANYWHERE;
 use crate::helper::web::{Ask, ask, protocol::HelperRequest};
 use crate::net::{Dial, Endpoint, Task};
 use crate::tcp;
@@ -210,6 +211,8 @@ impl Experiment for Certificates {
         let mut all = vec![place.contact("TLS handshakes")];
         if !self.doh_url.is_empty() && !self.doh_address.is_empty() {
             all.push(contact(&self.doh_address, "tcp/443", "addresses of the site by another resolver"));
+            let port = format!("tcp/{}", place.port);
+            all.push(contact(ANYWHERE, &port, "the site at the addresses that the other resolver gives"));
         }
         all
     }
