@@ -92,6 +92,7 @@ signs! {
     ProbeOffline = "probe.offline", "no operation of this measurement worked and no helper answered: the probe may have had no network";
     InstrumentDefect = "probe.instrument_defect", "this software version fails here in several networks of several countries and nowhere succeeds, while other versions succeed";
     ProbeServersOk = "probe.servers_ok", "the application under test says that its servers work, whatever it says of its web page";
+    ProbeMobile = "probe.mobile", "the probe says that it measured over a mobile network";
     ClockOff = "probe.clock_off", "the probe's clock and the collector's differ by more than a day";
 
     // Name resolution.
@@ -328,6 +329,7 @@ signs! {
     ArmsAbroadSilent = "arms.abroad_silent", "no place abroad answered a hello, of two or more that were tried";
     ArmsHomeAnswers = "arms.home_answers", "a place at home answered a hello";
     ArmsAbroadAnswers = "arms.abroad_answers", "a place abroad answered a hello";
+    ArmsAbroadHelloLost = "arms.abroad_hello_lost", "two or more places abroad opened TCP and answered no hello";
     ArmsPortal = "arms.portal", "a portal check was answered with a redirect or a page in the place of the one expected";
     ArmsRouterAnswers = "arms.router_answers", "a router on the way answered an echo request that ended there";
     ArmsToldUnreachable = "arms.told_unreachable", "of most places that did not answer, an ICMP message or the local stack said that there is no way";

@@ -41,6 +41,7 @@ fn judged(test: &str, keys: &Value) -> Said {
     let text = json!({
         "test_name": test, "probe_cc": "RU", "probe_asn": "AS12389", "input": "https://target.example/",
         "measurement_start_time": "2025-10-20 10:00:00", "test_keys": keys,
+        "annotations": {"network_type": "mobile"},
     })
     .to_string();
     let (reference, rules) = (Reference::empty(), Ruleset::native());
@@ -442,7 +443,7 @@ fn a_blackout_is_told_from_a_portal_from_the_own_line_and_from_a_list() {
     let portal = || Some(Box::new(Portal) as Box<dyn Middlebox>);
     demand("portal", ["insufficient", "", "app.blackout.portal"], reached(portal, true, |_| {}));
     let list = || censor("ru-mobile-whitelist-2025", &["whitelist"], LIST_HOME, &[]);
-    let home = ["insufficient", "", "app.blackout.abroad_silent"];
+    let home = ["blocked", "whitelist", "app.blackout.list"];
     demand("list", home, reached(list, false, |_| {}));
     let trickle = || censor("ru-mobile-blackout", &["blackout"], &[], &[("blackout.rate_bps", "14k")]);
     demand(

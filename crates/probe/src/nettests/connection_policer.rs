@@ -78,7 +78,7 @@ impl ConnectionPolicer {
             world.sleep_until(began + Duration::from_millis(self.gap_ms) * number).await;
             let mut arm = arm(&trials.book, "series", Role::Series, number, "tls_hello");
             arm.variant = "series".to_owned();
-            trials.hello(arm, to, name, self.patience()).await;
+            trials.chrome_hello(arm, to, name, self.patience()).await;
         });
         join_all(hellos).await;
         trials.book.any_failed("series.")
@@ -87,15 +87,18 @@ impl ConnectionPolicer {
     /// What else works while the run is frozen.
     async fn beside(&self, trials: &Trials<'_>, to: Endpoint, name: &str, other: &Result<IpAddr, Failure>) {
         let open = |label: &str, role: Role| arm(&trials.book, label, role, 0, "tls_hello");
-        trials.hello(open("neutral", Role::NeutralName), to, &self.neutral_name, self.patience()).await;
-        trials.hello(open("no_name", Role::Plain), to, "", self.patience()).await;
-        trials.hello(open("again", Role::Repeat), to, name, self.patience()).await;
+        trials
+            .chrome_hello(open("neutral", Role::NeutralName), to, &self.neutral_name, self.patience())
+            .await;
+        trials.chrome_hello(open("no_name", Role::Plain), to, "", self.patience()).await;
+        trials.chrome_hello(open("again", Role::Repeat), to, name, self.patience()).await;
+        trials.hello(open("other_browser", Role::OtherVersion), to, name, self.patience()).await;
         let Some(place) = self.other() else { return };
         let mut arm = open("other_server", Role::OtherAddress);
         match other {
             Ok(ip) => {
                 let end = Endpoint { ip: *ip, port: place.port };
-                trials.hello(arm, end, place.name(), self.patience()).await;
+                trials.chrome_hello(arm, end, place.name(), self.patience()).await;
             }
             Err(failure) => {
                 arm.endpoint = format!("{}:{}", place.host, place.port);
@@ -136,7 +139,7 @@ impl ConnectionPolicer {
                 context.world.sleep_until(began + Duration::from_secs(*seconds)).await;
                 let arm = arm(&trials.book, "recovery", Role::Recovery, round as u32, "tls_hello");
                 let arm = Arm { variant: format!("after-{seconds}"), ..arm };
-                trials.hello(arm, to, target.name(), self.patience()).await;
+                trials.chrome_hello(arm, to, target.name(), self.patience()).await;
                 if trials.book.last_worked() {
                     break;
                 }

@@ -89,6 +89,7 @@ pub(super) fn judge<'a>(scene: &Scene<'_, '_, 'a>, out: &mut Vec<Verdict<'a>>) {
         Test::of(&measurement.test_name).map_or((Layer::App, whole), |test| (test.layer, test.divide));
     for case in divide(&arms, layer, scene.limits()) {
         let mut signs = scene.shared.with(case.signs);
+        signs.add_if(measurement.network_type.as_deref() == Some("mobile"), Sign::ProbeMobile);
         roles(&case.arms, scene.limits(), &mut signs);
         let evidence = Evidence { signs, row: shown(&case.arms), arms: case.arms, ..Evidence::default() };
         scene.conclude(None, case.layer, &evidence, out);

@@ -42,6 +42,11 @@ pub(super) fn places<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, _: Limi
     };
     signs.add_if(any(&|arm| answered(arm, Role::Domestic)), Sign::ArmsHomeAnswers);
     signs.add_if(any(&|arm| answered(arm, Role::Foreign)), Sign::ArmsAbroadAnswers);
+    let lost = |arm: &&&Observation<'_>| {
+        let hello = arm.arm_operation.as_deref() == Some("tls_hello");
+        role(arm) == Some(Role::Foreign) && hello && arm.arm_failed_at.as_deref() == Some("tls")
+    };
+    signs.add_if(arms.iter().filter(lost).count() >= SEVERAL, Sign::ArmsAbroadHelloLost);
     let resolved = |arm: &Observation<'_>| {
         arm.arm_operation.as_deref() == Some("dns_query") && arm.arm_success == Some(true)
     };
