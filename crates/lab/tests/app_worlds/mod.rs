@@ -321,7 +321,7 @@ pub const TESTS: &[&str] = &[
 ];
 
 const SITE: &str = "site.example";
-const HELPER: &str = "https://helper.example/";
+pub const HELPER: &str = "https://helper.example/";
 
 /// A site, a harmless one, and a helper of web_connectivity.
 fn sites(bench: &mut Bench) {
@@ -394,19 +394,26 @@ pub fn measured(name: &str) -> Measured {
 
 /// Measures where every server's address is dropped, and where every name is answered by resets.
 pub fn measured_under_interference(name: &str) -> [Measured; 2] {
-    let names = [".example", ".org", ".com", ".net"];
-    [("net.blocked", &["11.18.0.0/24"][..]), ("sni.blocked", &names[..])]
-        .map(|list| measured_in(Bench::with_profile("tspu-2022", &[list]), name))
+    let reset = Bench::with_profile("tspu-2022", &[("sni.blocked", &[".example", ".org", ".com", ".net"])]);
+    [dropped(), reset].map(|bench| measured_in(bench, name))
+}
+
+/// Where every server's address is dropped.
+pub fn dropped() -> Bench {
+    Bench::with_profile("tspu-2022", &[("net.blocked", &["11.18.0.0/24"])])
+}
+
+/// What a test needs in this world: itself, its input.
+pub fn made(bench: &mut Bench, name: &str) -> (Rc<dyn Experiment>, Option<&'static str>) {
+    if name.starts_with("http_") {
+        return (with_helper(bench, name), None);
+    }
+    let (options, input) = prepared(bench, name);
+    (test(name, &options), input)
 }
 
 fn measured_in(mut bench: Bench, name: &str) -> Measured {
-    if name.starts_with("http_") {
-        let test = with_helper(&mut bench, name);
-        let keys = bench.measure(&test, None);
-        return (test, None, keys);
-    }
-    let (options, input) = prepared(&mut bench, name);
-    let test = test(name, &options);
+    let (test, input) = made(&mut bench, name);
     let keys = bench.measure_with(&test, input, |context| context.helper = Some(HELPER.to_owned()));
     (test, input.map(str::to_owned), keys)
 }

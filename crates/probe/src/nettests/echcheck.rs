@@ -46,7 +46,7 @@ static MANUAL: Manual = Manual {
             and extension together",
     blind: "whether the server would decrypt; which half of a 2×2 is at work beyond these three (ech_matrix)",
     bytes: 20_000,
-    seconds: 30,
+    seconds: 80,
     risk: Risk::Low,
     risk_note: "looks like a browser that supports ECH",
     source: "OONI ts-039-echcheck",

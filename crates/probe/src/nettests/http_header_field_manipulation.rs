@@ -42,7 +42,7 @@ static MANUAL: Manual = Manual {
     blind: "a box that leaves headers alone, or acts on port 443, is not seen; `total` is also set by a helper \
             that is down or a bad network; a proxy does no censorship by itself",
     bytes: 3_000,
-    seconds: 30,
+    seconds: 45,
     risk: Risk::Low,
     risk_note: "one odd request to a server of the observatory; logs of a proxy may show it",
     source: "OONI ts-006 \
@@ -262,7 +262,7 @@ impl Experiment for HttpHeaderFieldManipulation {
 
     fn run<'a>(&'a self, context: &'a Context, _input: Option<&'a str>) -> Task<'a, Result<Value, String>> {
         Box::pin(async move {
-            let remote = backend::endpoint(self.backend.as_deref(), context)?;
+            let remote = backend::endpoint(self.backend.as_deref(), context).await?;
             let trace = Trace::new(context);
             let scope = Scope::new(context, &trace, &[]);
             let sent = headers(&context.world);

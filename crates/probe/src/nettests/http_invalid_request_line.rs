@@ -110,12 +110,6 @@ async fn try_line(scope: Scope, remote: Endpoint, line: String) -> Tried {
     tried
 }
 
-impl HttpInvalidRequestLine {
-    fn remote(&self, context: &Context) -> Result<Endpoint, String> {
-        backend::endpoint(self.backend.as_deref(), context)
-    }
-}
-
 impl Experiment for HttpInvalidRequestLine {
     fn name(&self) -> &'static str {
         "http_invalid_request_line"
@@ -139,7 +133,8 @@ impl Experiment for HttpInvalidRequestLine {
 
     fn run<'a>(&'a self, context: &'a Context, _input: Option<&'a str>) -> Task<'a, Result<Value, String>> {
         Box::pin(async move {
-            let (remote, trace) = (self.remote(context)?, Trace::new(context));
+            let remote = backend::endpoint(self.backend.as_deref(), context).await?;
+            let trace = Trace::new(context);
             let tries =
                 lines(&context.world).map(|line| try_line(Scope::new(context, &trace, &[]), remote, line));
             let tries = join_all(tries).await;

@@ -40,7 +40,7 @@ static MANUAL: Manual = Manual {
             certificate for another name is what such a server is expected to show",
     blind: "filters that look at addresses too; which of several boxes it was",
     bytes: 15_000,
-    seconds: 40,
+    seconds: 60,
     risk: Risk::Elevated,
     risk_note: "shows a name that may be blocked to whoever looks at your traffic",
     source: "OONI ts-024-sni-blocking",

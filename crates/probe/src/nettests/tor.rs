@@ -84,8 +84,8 @@ impl Default for Tor {
     }
 }
 
-/// How many targets are tried at a time: with all of them silent the test still ends in little over a minute.
-const PARALLEL: usize = 8;
+/// How many targets are tried at a time: with all of them silent the test ends within the minute.
+const PARALLEL: usize = 12;
 /// Most time for one exchange with a directory or a bridge (probe-cli `tor.go`).
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Bytes of a consensus that are kept (probe-cli `tor.go`).

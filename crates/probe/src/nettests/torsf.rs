@@ -21,6 +21,7 @@ use super::snowflake::{self, Credentials, Ice, Matched, Proxy};
 use crate::arm_book::ArmBook;
 use crate::arms::Role;
 use crate::experiment::{Contact, Context, Experiment, Manual, Risk};
+use crate::guard;
 use crate::net::{Datagrams, Dial, Endpoint, Instant, UdpSetup, World, random, receive};
 use crate::net::{NetErrorKind, Task};
 use crate::trace::{Scope, Trace};
@@ -77,7 +78,7 @@ static MANUAL: Manual = Manual {
             blocking. The rendezvous by AMP cache and by SQS is not tried. Checked in the lab only, never \
             against the real broker",
     bytes: 40_000,
-    seconds: 60,
+    seconds: 90,
     risk: Risk::High,
     risk_note: "your network sees the traffic of a Snowflake client, and the broker and one volunteer learn \
                 your address, as with Tor Browser; a volunteer's place is held for some seconds",
@@ -144,6 +145,7 @@ impl Run<'_> {
                     && let Some((_, answer)) = asked.iter_mut().find(|(id, _)| *id == transaction)
                 {
                     *answer = Some(own);
+                    world.saw_own_address(own.ip);
                 }
             }
         }
@@ -428,7 +430,11 @@ impl Experiment for Torsf {
         for (host, port) in self.stun.iter().filter_map(|server| split(server)) {
             contacts.push(contact(host, format!("udp/{port}"), "a STUN server"));
         }
-        contacts.push(contact("*", "udp/*".to_owned(), "a volunteer's proxy that the broker names"));
+        contacts.push(contact(
+            guard::ANYWHERE,
+            "udp/*".to_owned(),
+            "a volunteer's proxy that the broker names",
+        ));
         contacts
     }
 
