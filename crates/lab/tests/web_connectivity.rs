@@ -339,3 +339,19 @@ fn an_older_probe_follows_redirects_and_blames_the_resolver_that_denies() {
     assert_eq!((&keys["blocking"], &keys["dns_consistency"]), (&json!("dns"), &json!("inconsistent")));
     expect(&judged, State::Blocked, Layer::Dns, "dns.nxdomain");
 }
+
+#[test]
+fn quic_is_measured_beside_tls_when_that_is_wanted() {
+    let mut bench = bench("china-gfw", &[("cn.names", &["blocked.example"])]);
+    bench.web("site.example", Web { alt_svc: "h3=\":443\"".into(), ..Web::of_page(PAGE) });
+    let options = json!({"udp_resolvers": [], "doh": [], "quic": true});
+    let test = by_name("web_connectivity", &options).unwrap();
+    let keys = bench.measure_with(&test, Some("https://site.example/"), |context| {
+        context.helper = Some("https://helper.example/".into());
+    });
+    assert_eq!(keys["x_control_request"]["x_quic_enabled"], true);
+    assert_eq!(keys["quic_handshakes"][0]["failure"], Value::Null);
+    assert_eq!(keys["control"]["quic_handshake"]["11.18.0.3:443"]["status"], true);
+    let judged = judge(&keys, "https://site.example/", test.version());
+    expect_fine(&judged);
+}

@@ -164,3 +164,19 @@ fn a_silent_site_ends_in_a_timeout_within_the_clients_patience() {
     assert_eq!(seen.http_request.failure.as_deref(), Some("generic_timeout_error"));
     assert!(seen.tcp_connect.values().all(|seen| seen.status));
 }
+
+#[test]
+fn quic_is_tried_for_a_probe_that_asks_and_a_site_that_offers_it() {
+    let mut bench = Bench::open();
+    let helper = helper(&mut bench, HelperOptions::default());
+    let offer = Web { alt_svc: "h3=\":443\"; ma=3600".into(), ..Web::of_page("<title>A page</title>") };
+    let site = bench.web("site.example", offer);
+    let asks = HelperRequest { x_quic_enabled: true, ..request("https://site.example/", &[]) };
+    let seen = asked(&mut bench, helper, asks).unwrap();
+    assert_eq!(seen.http_request.discovered_h3_endpoint, "site.example:443");
+    let handshake = &seen.quic_handshake[&site.end(443).to_string()];
+    assert_eq!((handshake.status, handshake.server_name.as_str()), (true, "site.example"));
+    assert!(seen.http3_request.is_some());
+    let silent = asked(&mut bench, helper, request("https://site.example/", &[])).unwrap();
+    assert!(silent.quic_handshake.is_empty() && silent.http3_request.is_none(), "nobody asked");
+}

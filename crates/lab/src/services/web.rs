@@ -33,6 +33,8 @@ pub struct Web {
     pub delay: Duration,
     /// resets each connection that it accepts
     pub resets: bool,
+    /// value of Alt-Svc (RFC 7838), such as `h3=":443"`; empty for none
+    pub alt_svc: String,
 }
 
 impl Web {
@@ -46,6 +48,7 @@ impl Web {
             refused: Vec::new(),
             delay: Duration::ZERO,
             resets: false,
+            alt_svc: String::new(),
         }
     }
 
@@ -192,6 +195,9 @@ async fn answer(stream: &mut ByteStream, request: &Request, web: &Web, refused: 
     );
     if status == 302 {
         head.push_str(&format!("Location: {}\r\n", web.redirect));
+    }
+    if !web.alt_svc.is_empty() {
+        head.push_str(&format!("Alt-Svc: {}\r\n", web.alt_svc));
     }
     head.push_str(if request.closes { "Connection: close\r\n\r\n" } else { "\r\n" });
     stream.write_all(&[head.as_bytes(), page].concat()).await?;

@@ -70,7 +70,8 @@ pub async fn page(job: &Job<'_>, url: &Url, first: impl Future<Output = Result<R
     }
 }
 
-fn headers(response: &Response) -> BTreeMap<String, String> {
+/// Headers as the protocol has them.
+pub fn headers(response: &Response) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::new();
     for (name, value) in &response.headers {
         headers.entry(name.clone()).or_insert_with(|| String::from_utf8_lossy(value).into_owned());

@@ -83,7 +83,11 @@ pub async fn measure(
     }
     let known = addresses(options, asked, &found);
     let own: Vec<IpAddr> = literal.into_iter().chain(found).collect();
-    try_all(&job, &url, &host, &known, &own, lookup_failure, &mut response).await;
+    let ends = endpoints(options, &url, &known);
+    try_all(&job, &url, &host, &ends, (&own, lookup_failure), &mut response).await;
+    if options.quic && asked.x_quic_enabled && !response.http_request.discovered_h3_endpoint.is_empty() {
+        Box::pin(super::quic::over_quic(&job, &host, &ends, &mut response)).await;
+    }
     for (ip, flags) in known {
         let info = AddressInfo { asn: (options.network_of)(ip), flags };
         let valid = [443, url.port_or_known_default().unwrap_or(443)].iter().any(|port| {
@@ -162,22 +166,23 @@ fn ports(url: &Url) -> Vec<u16> {
     }
 }
 
+/// Every address that may be contacted, at each port.
+fn endpoints(options: &HelperOptions, url: &Url, known: &BTreeMap<IpAddr, u64>) -> Vec<Endpoint> {
+    let may = |ip: &&IpAddr| options.private_targets || !is_bogon(**ip);
+    let ports = ports(url);
+    let at = |ip: &IpAddr| ports.iter().map(|port| Endpoint { ip: *ip, port: *port }).collect::<Vec<_>>();
+    known.keys().filter(may).flat_map(at).collect()
+}
+
 async fn try_all(
     job: &Job<'_>,
     url: &Url,
     host: &str,
-    known: &BTreeMap<IpAddr, u64>,
-    own: &[IpAddr],
-    lookup_failure: Option<Failure>,
+    ends: &[Endpoint],
+    (own, lookup_failure): (&[IpAddr], Option<Failure>),
     response: &mut HelperResponse,
 ) {
     let page_port = url.port_or_known_default().unwrap_or(80);
-    let may = |ip: &IpAddr| job.options.private_targets || !is_bogon(*ip);
-    let ends: Vec<Endpoint> = known
-        .keys()
-        .filter(|ip| may(ip))
-        .flat_map(|ip| ports(url).into_iter().map(|port| Endpoint { ip: *ip, port }))
-        .collect();
     let bears_page = |end: &Endpoint| end.port == page_port && own.contains(&end.ip);
     let (give, take) = oneshot::channel();
     let count = ends.iter().filter(|end| bears_page(end)).count();

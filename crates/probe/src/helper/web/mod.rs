@@ -13,6 +13,7 @@ mod fetch;
 mod limit;
 mod measure;
 pub mod protocol;
+mod quic;
 mod serve;
 
 pub use client::{Ask, ask};

@@ -26,6 +26,8 @@ pub struct HelperOptions {
     pub private_targets: bool,
     /// network of an address, 0 when not known
     pub network_of: Rc<dyn Fn(IpAddr) -> u32>,
+    /// whether it also tries QUIC for probes that ask for it
+    pub quic: bool,
     /// limits
     pub limits: HelperLimits,
 }
@@ -36,6 +38,7 @@ impl Default for HelperOptions {
             resolver: Resolver::System,
             private_targets: false,
             network_of: Rc::new(|_| 0),
+            quic: true,
             limits: HelperLimits::default(),
         }
     }

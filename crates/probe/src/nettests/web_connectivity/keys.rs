@@ -53,7 +53,9 @@ pub fn of(measure: &Measure<'_>) -> Value {
         measure.trace.forget_bodies();
     }
     let mut keys = measure.trace.test_keys();
-    keys.remove("quic_handshakes");
+    if !measure.options.quic {
+        keys.remove("quic_handshakes");
+    }
     let events = measure.trace.network_events();
     let snapshots = measure.snapshots.borrow();
     let mut events: Vec<&NetworkEvent> = events.iter().chain(snapshots.iter()).collect();

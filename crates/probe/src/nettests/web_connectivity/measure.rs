@@ -23,6 +23,7 @@ use crate::helper::web::{Ask, ask};
 use crate::http::{self, Request, Via, exchange};
 use crate::limits;
 use crate::net::{Dial, Endpoint, Task, below};
+use crate::quic::{self, QuicOptions};
 use crate::redirect;
 use crate::tcp::{self, Counters};
 use crate::tls::{self, TlsOptions};
@@ -38,6 +39,8 @@ pub const DOH_BASE: u64 = 30_000;
 const CLEAR_BASE: u64 = 40_000;
 /// Connections with TLS.
 const SECURE_BASE: u64 = 50_000;
+/// QUIC handshakes; ours.
+const QUIC_BASE: u64 = 60_000;
 /// Limit of a connect, a handshake and a round trip, each (webconnectivitylte/secureflow.go).
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Most redirects (webconnectivitylte/measurer.go).
@@ -173,7 +176,15 @@ impl<'a> Measure<'a> {
             let priority = (!is_clear).then_some(priority);
             Box::pin(self.secure(hop, host, **found, remote, priority)) as Task<'_, ()>
         });
-        join_all(clear.chain(secure)).await;
+        let quic = found.iter().filter(|_| self.options.quic && !is_clear).map(|found| {
+            let remote = Endpoint { ip: found.ip, port: port.unwrap_or(443) };
+            let scope = self.scope(hop, **found, QUIC_BASE, false);
+            Box::pin(async move {
+                // The record tells how it went.
+                let _ = quic::handshake(&scope, remote, host, &QuicOptions::default()).await;
+            }) as Task<'_, ()>
+        });
+        join_all(clear.chain(secure).chain(quic)).await;
     }
 
     fn scope(&self, hop: &Hop, found: Found, base: u64, fetches: bool) -> Scope {
@@ -316,7 +327,8 @@ impl<'a> Measure<'a> {
     /// Asks the helper, and tries addresses that it alone found (ts-017, extension E005).
     async fn ask_helper(&self, hop: &Hop, host: &str, found: &[Found], priority: &Priority<'_>) {
         let Some(helper) = self.context.helper.as_deref() else { return };
-        let request = control_request(hop, found);
+        let mut request = control_request(hop, found);
+        request.x_quic_enabled = self.options.quic;
         self.helped.borrow_mut().request = Some(request.clone());
         let whom = Ask { url: helper, addresses: &self.context.helper_addresses };
         match ask(self.context, whom, &request).await {

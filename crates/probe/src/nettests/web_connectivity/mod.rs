@@ -53,6 +53,9 @@ pub struct WebConnectivity {
     pub udp_resolvers: Vec<String>,
     /// URLs of resolvers over HTTPS; one is drawn every 20 to 40 seconds, none asked when empty
     pub doh: Vec<String>,
+    /// whether QUIC handshakes are tried beside TLS ones, and the helper asked to do so too; OONI's test does
+    /// not, so the list `quic_handshakes` is there only then
+    pub quic: bool,
     /// most addresses of one host that are tried
     pub most_addresses: usize,
     /// whether private and other special addresses are contacted too: for tests in own networks
@@ -87,6 +90,7 @@ impl Default for WebConnectivity {
                 "https://dns.google/dns-query",
                 "https://dns.quad9.net/dns-query",
             ]),
+            quic: false,
             most_addresses: 24,
             private_targets: false,
             bodies: true,
