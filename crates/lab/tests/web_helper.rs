@@ -180,3 +180,30 @@ fn quic_is_tried_for_a_probe_that_asks_and_a_site_that_offers_it() {
     let silent = asked(&mut bench, helper, request("https://site.example/", &[])).unwrap();
     assert!(silent.quic_handshake.is_empty() && silent.http3_request.is_none(), "nobody asked");
 }
+
+#[test]
+fn idle_connections_of_one_client_leave_room_for_another() {
+    let mut bench = Bench::open();
+    let limits = HelperLimits { connections: 12, connections_each: 8, ..HelperLimits::default() };
+    let helper = helper(&mut bench, HelperOptions { limits, ..HelperOptions::default() });
+    let other = bench.server("other.example");
+    let world = bench.world_of(other).world();
+    let (open, answer) = bench.run(move |context| async move {
+        let mut idle = Vec::new();
+        for _ in 0..12 {
+            idle.push(context.world.connect(Dial::to(helper.end(80))).await.unwrap());
+        }
+        // Those above the limit are reset.
+        okno_probe::net::sleep(&*context.world, std::time::Duration::from_secs(1)).await;
+        let mut open = 0;
+        for stream in &mut idle {
+            let mut byte = [0];
+            let read = futures::AsyncReadExt::read(stream, &mut byte);
+            let waits = std::time::Duration::from_millis(10);
+            open += usize::from(okno_probe::net::within(&*context.world, waits, read).await.is_none());
+        }
+        let other = Context::new(world);
+        (open, post(&other, helper, "GET", Vec::new()).await.map(|answer| answer.code))
+    });
+    assert_eq!((open, answer), (8, Ok(200)));
+}

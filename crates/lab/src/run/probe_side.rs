@@ -27,6 +27,7 @@ fn no_limits() -> HelperLimits {
         burst: 1e9,
         per_second: 1e9,
         connections: 10_000,
+        connections_each: 10_000,
         ..HelperLimits::default()
     }
 }

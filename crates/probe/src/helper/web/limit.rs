@@ -15,7 +15,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HelperLimits {
-    /// requests in flight (oohelperd handler.go: 50)
+    /// requests in flight (oohelperd handler.go: 50; ours spends one connection less on each)
     pub at_once: usize,
     /// requests in flight of one client
     pub at_once_each: usize,
@@ -25,6 +25,8 @@ pub struct HelperLimits {
     pub per_second: f64,
     /// connections that are open
     pub connections: usize,
+    /// connections that one client has open
+    pub connections_each: usize,
     /// longest request, bytes
     pub request_bytes: usize,
     /// most of a page that is read, bytes. Probes read 2^19 and compare no page that they cut, so more than
@@ -39,11 +41,12 @@ pub struct HelperLimits {
 impl Default for HelperLimits {
     fn default() -> Self {
         Self {
-            at_once: 50,
-            at_once_each: 25,
+            at_once: 100,
+            at_once_each: 50,
             burst: 120.0,
             per_second: 4.0,
             connections: 200,
+            connections_each: 64,
             request_bytes: 1 << 16,
             page_bytes: 1 << 20,
             addresses: 48,
@@ -127,7 +130,7 @@ impl Drop for Pass<'_> {
 }
 
 /// What one subscriber has: an IPv4 address, or a /64 of IPv6 (RFC 6177 §2).
-fn subscriber(ip: IpAddr) -> IpAddr {
+pub fn subscriber(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(v6) => {

@@ -1,15 +1,16 @@
 //! The helper's server: HTTP requests in, answers out, within limits.
 
-use core::cell::Cell;
+use core::cell::RefCell;
 use core::net::IpAddr;
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use futures::{AsyncRead, AsyncWrite};
 use rustls::ServerConfig;
 
-use super::limit::{Gate, HelperLimits};
+use super::limit::{Gate, HelperLimits, subscriber};
 use super::measure::measure;
 use super::protocol::HelperRequest;
 use crate::dns::Resolver;
@@ -52,13 +53,13 @@ pub struct Helper {
     world: World,
     options: HelperOptions,
     gate: Gate,
-    open: Cell<usize>,
+    open: RefCell<BTreeMap<IpAddr, usize>>,
 }
 
 impl Helper {
     /// A helper in this world.
     pub fn new(world: World, options: HelperOptions) -> Rc<Self> {
-        Rc::new(Self { world, options, gate: Gate::default(), open: Cell::new(0) })
+        Rc::new(Self { world, options, gate: Gate::default(), open: RefCell::default() })
     }
 
     /// Accepts connections for ever, with TLS or in the clear. Clients' addresses are kept in memory while
@@ -69,18 +70,40 @@ impl Helper {
                 sleep(&*self.world, PAUSE).await;
                 continue;
             };
-            if self.open.get() >= self.options.limits.connections {
+            let client = subscriber(stream.ends().1.ip);
+            if !self.opens(client) {
                 stream.abort();
                 continue;
             }
             let (helper, tls) = (self.clone(), tls.clone());
-            helper.open.set(helper.open.get() + 1);
             self.world.spawn(Box::pin(async move {
                 let limit = Duration::from_secs(helper.options.limits.connection_seconds);
                 // A client that stays longer is cut off; it comes again.
                 let _ = within(&*helper.world, limit, helper.clone().connection(stream, tls)).await;
-                helper.open.set(helper.open.get().saturating_sub(1));
+                helper.closes(client);
             }));
+        }
+    }
+
+    /// Counts a connection, unless this client or all together have too many.
+    fn opens(&self, client: IpAddr) -> bool {
+        let limits = &self.options.limits;
+        let mut open = self.open.borrow_mut();
+        let own = open.get(&client).copied().unwrap_or(0);
+        if own >= limits.connections_each || open.values().sum::<usize>() >= limits.connections {
+            return false;
+        }
+        open.insert(client, own + 1);
+        true
+    }
+
+    fn closes(&self, client: IpAddr) {
+        let mut open = self.open.borrow_mut();
+        let left = open.get(&client).map_or(0, |own| own.saturating_sub(1));
+        if left == 0 {
+            open.remove(&client);
+        } else {
+            open.insert(client, left);
         }
     }
 
