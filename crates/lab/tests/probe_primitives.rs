@@ -132,6 +132,29 @@ fn what_is_wrong_with_a_certificate_is_told_and_the_chain_is_kept() {
 }
 
 #[test]
+fn a_long_transfer_keeps_the_first_events_alone_and_the_body_is_cut() {
+    let mut bench = Bench::open();
+    let page = "x".repeat(900_000);
+    let server = bench.web("site.example", Web::of_page(&page));
+    let (keys, counted) = bench.run(move |context| async move {
+        let scope = scope(&context);
+        let flow = connect(&scope, server.end(80)).await;
+        let counters = flow.counters();
+        let via = Via { remote: Some(server.end(80)), alpn: String::new() };
+        http::exchange(&scope, flow, &via, &Request::get("http://site.example/")).await.unwrap();
+        (scope.trace.test_keys(), counters.received_bytes())
+    });
+    // probe-cli keeps 64 events of a trace, and bodies to 1 << 19 bytes.
+    let events = keys["network_events"].as_array().unwrap();
+    assert_eq!(events.iter().filter(|event| event["operation"] == "read").count(), 63, "and one write");
+    assert!(events.iter().any(|event| event["operation"] == "http_transaction_done"));
+    let response = &keys["requests"][0]["response"];
+    assert_eq!(response["body"].as_str().unwrap().len(), 1 << 19);
+    assert_eq!(response["body_is_truncated"], true);
+    assert!(counted >= 1 << 19, "the counters go on: {counted}");
+}
+
+#[test]
 fn http2_goes_there_and_back_with_a_body() {
     let mut bench = Bench::open();
     let server = bench.server("site.example");

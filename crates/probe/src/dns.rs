@@ -471,3 +471,62 @@ fn write_record(scope: &Scope, resolver: &Resolver, question: &Message, from: In
         stamp: scope.stamp_between(from, answer.came.unwrap_or_else(|| scope.now())),
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use okno_wire::tls::preset::random_bytes;
+
+    use super::*;
+
+    fn question() -> Message {
+        let mut message = Message::new(0x1234, MessageType::Query, OpCode::Query);
+        message.add_query(Query::query(Name::from_ascii("site.example.").unwrap(), RecordType::A));
+        message
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic_and_foreign_ids_are_no_answers() {
+        let question = question();
+        let whole = question.to_bytes().unwrap();
+        for seed in 0..2_000_u64 {
+            let mut bytes = whole.clone();
+            let noise = random_bytes(seed, "noise", 64);
+            for (index, byte) in noise.iter().enumerate().take(1 + noise[63] as usize % 40) {
+                let at = noise[(index + 1) % 64] as usize % bytes.len();
+                bytes[at] ^= byte;
+            }
+            bytes.truncate(noise[62] as usize % (whole.len() + 1));
+            if let Some(answer) = read_message(&question, &bytes) {
+                assert_eq!(bytes[..2], [0x12, 0x34], "an answer bears the question's id");
+                assert_eq!(answer.raw, bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_question_that_comes_back_is_no_answer() {
+        let question = question();
+        assert!(read_message(&question, &question.to_bytes().unwrap()).is_none());
+        let mut other = question.clone().into_response();
+        other.queries = vec![Query::query(Name::from_ascii("other.example.").unwrap(), RecordType::A)];
+        assert!(read_message(&question, &other.to_bytes().unwrap()).is_none());
+    }
+
+    #[test]
+    fn codes_have_oonis_names() {
+        let question = question();
+        for (code, name) in [
+            (ResponseCode::NXDomain, "dns_nxdomain_error"),
+            (ResponseCode::Refused, "dns_refused_error"),
+            (ResponseCode::ServFail, "dns_servfail_error"),
+            (ResponseCode::NotImp, "dns_server_misbehaving"),
+            (ResponseCode::NoError, "dns_no_answer"),
+        ] {
+            let mut message = question.clone();
+            message.metadata.message_type = MessageType::Response;
+            message.metadata.response_code = code;
+            let answer = read_message(&question, &message.to_bytes().unwrap()).unwrap();
+            assert_eq!(answer.failure.map(Failure::as_str), Some(name));
+        }
+    }
+}

@@ -125,8 +125,8 @@ pub struct DnsRecord {
     /// the answer's message
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "plain_base64")]
     pub raw_response: Vec<u8>,
-    /// the answer's code, where there was an answer
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// the answer's code, where there was an answer; 0 is not written, as OONI does not
+    #[serde(skip_serializing_if = "is_none_or_zero")]
     pub rcode: Option<u16>,
     /// null (legacy)
     pub resolver_hostname: Option<String>,
@@ -225,6 +225,10 @@ pub struct NetworkEvent {
     /// when
     #[serde(flatten)]
     pub stamp: Stamp,
+}
+
+const fn is_none_or_zero(code: &Option<u16>) -> bool {
+    matches!(code, None | Some(0))
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
