@@ -71,8 +71,8 @@ static MANUAL: Manual = Manual {
             behind a box that lets certificates pass",
     bytes: 40_000,
     seconds: 60,
-    risk: Risk::Low,
-    risk_note: "a few handshakes with a site, as browsers do",
+    risk: Risk::Elevated,
+    risk_note: "shows the site's name to whoever looks at your traffic, a few times, as opening the site would",
     source: "https://censoredplanet.org/kazakhstan; certificate verification of RFC 9525",
 };
 

@@ -39,7 +39,7 @@ impl Default for Quicping {
 static MANUAL: Manual = Manual {
     title: "whether a host answers QUIC's version negotiation",
     trigger: "UDP datagrams that look like QUIC, without any name",
-    control: "none in itself: TCP to the same host, and other hosts",
+    control: "none of its own: compare with TCP to the same host, and with other hosts",
     logic: "an answer shows that UDP and QUIC's form pass both ways; silence has several causes",
     blind: "filters that look for a version or a name; whether the server speaks QUIC at all",
     bytes: 15_000,

@@ -101,7 +101,7 @@ static MANUAL: Manual = Manual {
     blind: "whether a circuit can be built: no Tor runs. An answer of obfs4 proves that somebody knows the \
             bridge line, not the bridge's secret key. The list ages: a bridge that moved looks blocked. \
             Bridges that are handed out in private, WebTunnel and Snowflake are not tried",
-    bytes: 600_000,
+    bytes: 2_000_000,
     seconds: 80,
     risk: Risk::High,
     risk_note: "your network sees that you contact many servers of Tor within a minute; where Tor is \
