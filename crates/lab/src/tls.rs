@@ -1,10 +1,12 @@
 //! Real TLS whose every byte follows from the seed.
 //!
 //! rustls with ring's cipher suites; what would be random comes from the running program's stream: the key
-//! exchange is X25519 by x25519-dalek with that randomness, certificates are Ed25519 (whose signatures need
+//! exchange is X25519 ([`provider`]), certificates are Ed25519 (whose signatures need
 //! none) with keys derived from the seed, sessions are not resumed and no tickets are sent, and the time is
 //! virtual. The client's hello has rustls's own fingerprint; a browser's first flight is `wire`'s business
 //! and ends with the server's answer ([`crate::clients`]).
+
+mod provider;
 
 use core::time::Duration;
 use std::io::{self, Read, Write};
@@ -18,83 +20,19 @@ use rcgen::{
 };
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{ActiveKeyExchange, CryptoProvider, GetRandomFailed, SecureRandom, SharedSecret};
-use rustls::crypto::{SupportedKxGroup, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, Connection, DigitallySignedStruct, Error, NamedGroup,
-    PeerMisbehaved, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, Connection, DigitallySignedStruct, Error,
+    RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
 };
-use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::net::{NetErrorKind, TcpStream};
 use crate::world::{chance, moment};
-
-/// Randomness from the running program's stream.
-#[derive(Debug)]
-struct ProgramRandom;
-
-impl SecureRandom for ProgramRandom {
-    fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
-        chance::fill(bytes);
-        Ok(())
-    }
-}
-
-/// X25519 (RFC 7748) with that randomness.
-#[derive(Debug)]
-struct X25519;
-
-struct X25519Exchange {
-    secret: StaticSecret,
-    public: [u8; 32],
-}
-
-impl SupportedKxGroup for X25519 {
-    fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
-        let mut bytes = [0; 32];
-        chance::fill(&mut bytes);
-        let secret = StaticSecret::from(bytes);
-        let public = PublicKey::from(&secret).to_bytes();
-        Ok(Box::new(X25519Exchange { secret, public }))
-    }
-
-    fn name(&self) -> NamedGroup {
-        NamedGroup::X25519
-    }
-}
-
-impl ActiveKeyExchange for X25519Exchange {
-    fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
-        let peer: [u8; 32] = peer.try_into().map_err(|_| PeerMisbehaved::InvalidKeyShare)?;
-        let shared = self.secret.diffie_hellman(&PublicKey::from(peer));
-        // RFC 8446 §7.4.2: a shared secret of zeros is refused.
-        if !shared.was_contributory() {
-            return Err(PeerMisbehaved::InvalidKeyShare.into());
-        }
-        Ok(SharedSecret::from(&shared.as_bytes()[..]))
-    }
-
-    fn pub_key(&self) -> &[u8] {
-        &self.public
-    }
-
-    fn group(&self) -> NamedGroup {
-        NamedGroup::X25519
-    }
-}
-
-/// rustls's provider for the lab.
-pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider {
-        kx_groups: vec![&X25519],
-        secure_random: &ProgramRandom,
-        ..ring::default_provider()
-    })
-}
+pub use provider::provider;
 
 #[derive(Debug)]
 struct VirtualTime;
