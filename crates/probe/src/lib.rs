@@ -25,6 +25,7 @@ pub mod limits;
 pub mod measurement;
 pub mod net;
 pub mod nettests;
+pub mod own_address;
 pub mod page;
 pub mod quic;
 pub mod redirect;

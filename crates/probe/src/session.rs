@@ -78,18 +78,26 @@ pub fn contacts(plan: &Plan, jobs: &[Job]) -> Vec<(Contact, Vec<&'static str>)> 
     all.into_iter().map(|(contact, tests)| (contact, tests.into_iter().collect())).collect()
 }
 
-/// What a job's test names, and the helper.
+/// What a job's test names, and the helper; tests write the word `helper` for the session's own.
 fn named(plan: &Plan, job: &Job) -> Vec<Contact> {
     let mut contacts = job.experiment.contacts(job.input.as_deref());
-    let helper = plan.helper.as_deref().and_then(|helper| Url::parse(helper).ok());
-    if let Some((helper, host)) = helper.as_ref().and_then(|url| Some((url, url.host_str()?))) {
-        let port = format!("tcp/{}", helper.port_or_known_default().unwrap_or(443));
-        let hosts = plan.helper_addresses.iter().map(IpAddr::to_string).chain([host.to_string()]);
-        let purpose = || "the test helper".to_string();
-        contacts.extend(hosts.map(|host| Contact { host, port: port.clone(), purpose: purpose() }));
+    let Some(helper) = plan.helper.as_deref().and_then(|helper| Url::parse(helper).ok()) else {
+        return contacts;
+    };
+    let named = helper.host_str().map(str::to_string);
+    let hosts: Vec<String> = plan.helper_addresses.iter().map(IpAddr::to_string).chain(named).collect();
+    let (of_helper, mut all): (Vec<_>, Vec<_>) =
+        contacts.drain(..).partition(|contact| contact.host == HELPER);
+    let port = format!("tcp/{}", helper.port_or_known_default().unwrap_or(443));
+    let itself = Contact { host: String::new(), port, purpose: "the test helper".to_string() };
+    for contact in of_helper.into_iter().chain([itself]) {
+        all.extend(hosts.iter().map(|host| Contact { host: host.clone(), ..contact.clone() }));
     }
-    contacts
+    all
 }
+
+/// How a test's contacts name the session's helper.
+const HELPER: &str = "helper";
 
 /// A session under way.
 pub struct Session {

@@ -153,6 +153,10 @@ impl Experiment for Calls {
         true
     }
 
+    fn alone(&self) -> bool {
+        true
+    }
+
     fn contacts(&self, input: Option<&str>) -> Vec<Contact> {
         let Ok((_, host, port)) = self.parse(input) else { return Vec::new() };
         let contact = |host: &str, port: String, purpose: &str| Contact {

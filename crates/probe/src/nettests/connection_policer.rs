@@ -175,6 +175,10 @@ impl Experiment for ConnectionPolicer {
         true
     }
 
+    fn alone(&self) -> bool {
+        true
+    }
+
     fn contacts(&self, input: Option<&str>) -> Vec<Contact> {
         let places = [(input.unwrap_or_default(), "target"), (&self.other_server, "control")];
         let named = places.into_iter().filter(|(text, _)| !text.is_empty());

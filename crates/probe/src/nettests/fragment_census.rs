@@ -155,6 +155,10 @@ impl Experiment for FragmentCensus {
         false
     }
 
+    fn alone(&self) -> bool {
+        true
+    }
+
     fn contacts(&self, _: Option<&str>) -> Vec<Contact> {
         let mut contacts = partner_contact(&self.partner, "one UDP datagram in pieces", false);
         contacts.iter_mut().for_each(|contact| contact.port = contact.port.replace("tcp/", "udp/"));

@@ -190,6 +190,10 @@ impl Experiment for PacketBudget {
         true
     }
 
+    fn alone(&self) -> bool {
+        true
+    }
+
     fn contacts(&self, input: Option<&str>) -> Vec<Contact> {
         let parse = |text: &str| Place::parse(text, 443).ok();
         let mut contacts = Vec::new();

@@ -150,6 +150,10 @@ impl Experiment for Throttling {
         true
     }
 
+    fn alone(&self) -> bool {
+        true
+    }
+
     fn contacts(&self, _: Option<&str>) -> Vec<Contact> {
         partner_contact(&self.partner, "replays, and pings", true)
     }

@@ -11,6 +11,7 @@ use okno_probe::helper::web::{Ask, ask, protocol::HelperRequest};
 use okno_probe::http::{self, Request, Via};
 use okno_probe::net::{self, Dial, Endpoint, IcmpNotice, NetErrorKind, UdpSetup, sleep};
 use okno_probe::nettests;
+use okno_probe::quic::{self, QuicOptions};
 use okno_probe::tls::{self, TlsOptions, Versions};
 use okno_probe::trace::{Scope, Trace};
 use okno_probe::{Task, tcp};
@@ -83,6 +84,28 @@ fn https_with(scene: Scene, name: &'static str, options: TlsOptions) -> Task<'st
 
 fn https(scene: Scene) -> Task<'static, Value> {
     https_with(scene, "site.example", TlsOptions::http1())
+}
+
+fn quic_handshake(scene: Scene) -> Task<'static, Value> {
+    Box::pin(async move {
+        let scope = scope(&scene);
+        let options = QuicOptions { patience: PATIENCE, ..QuicOptions::default() };
+        let done = quic::handshake(&scope, end(&scene, 443), "site.example", &options).await;
+        told(&scope, done.map(quic::QuicConnection::close))
+    })
+}
+
+fn http3(scene: Scene) -> Task<'static, Value> {
+    Box::pin(async move {
+        let scope = scope(&scene);
+        let options = QuicOptions { patience: PATIENCE, ..QuicOptions::default() };
+        let result = async {
+            let connection = quic::handshake(&scope, end(&scene, 443), "site.example", &options).await?;
+            quic::get(&scope, &connection, &Request::get("https://site.example/")).await
+        };
+        let result = result.await;
+        told(&scope, result)
+    })
 }
 
 fn resolver(scene: &Scene, kind: &str) -> Resolver {
@@ -287,10 +310,10 @@ fn helper_round_trip(scene: Scene) -> Task<'static, Value> {
 fn web_connectivity(scene: Scene, url: &'static str) -> Task<'static, Value> {
     Box::pin(async move {
         let mut context = scene.context.clone();
-        let dns = json!({ "resolver": format!("{}:53", scene.ips[0]) });
-        let test = nettests::by_name("web_connectivity", &dns)
-            .or_else(|_| nettests::by_name("web_connectivity", &Value::Null))
-            .unwrap();
+        let options = json!({
+            "udp_resolvers": [format!("{}:53", scene.ips[0])], "doh": [], "private_targets": true,
+        });
+        let test = nettests::by_name("web_connectivity", &options).unwrap();
         context.helper = Some(format!("http://{}:8080/", scene.ips[2]));
         context.helper_addresses = vec![scene.ips[2]];
         test.run(&context, Some(url)).await.unwrap()
@@ -307,6 +330,7 @@ macro_rules! case {
 pub fn all() -> Vec<Case> {
     let mut cases = web_cases();
     cases.extend(tls_cases());
+    cases.extend(quic_cases());
     cases.extend(dns_cases());
     cases.extend(path_cases());
     cases
@@ -351,6 +375,18 @@ fn tls_cases() -> Vec<Case> {
         case!("unverified", [("site.example", tls_foreign)], |scene| {
             https_with(scene, "site.example", TlsOptions { verify: false, ..TlsOptions::http1() })
         }),
+    ]
+}
+
+fn quic_cases() -> Vec<Case> {
+    vec![
+        case!("quic ok", [("site.example", quic_ok)], quic_handshake),
+        case!("http/3", [("site.example", quic_ok)], http3),
+        case!("quic silence", [("site.example", quic_silent)], quic_handshake),
+        case!("quic port unreachable", [("site.example", nothing)], quic_handshake),
+        case!("quic wrong name", [("site.example", quic_wrong_name)], quic_handshake),
+        case!("quic unknown authority", [("site.example", quic_foreign)], quic_handshake),
+        case!("quic alert", [("site.example", quic_alert)], quic_handshake),
     ]
 }
 
@@ -412,6 +448,11 @@ fn path_cases() -> Vec<Case> {
             "helper round trip",
             [("dns.example", dns), ("site.example", web_both), ("helper.example", helper)],
             helper_round_trip
+        ),
+        case!(
+            "web_connectivity of a page that works",
+            [("dns.example", dns), ("whole.example", web_both), ("helper.example", helper)],
+            |scene| web_connectivity(scene, "https://whole.example/")
         ),
     ]
 }

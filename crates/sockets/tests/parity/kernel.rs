@@ -89,11 +89,14 @@ fn setup(tools: &Tools, resolver: Endpoint) -> Setup {
     Setup { authorities: vec![tools.trusted.certificate().into()], resolver: Some(resolver) }
 }
 
-fn tools_of(case: &Case, offset: u8, tools: &Tools) -> Tools {
-    let zone: BTreeMap<_, _> = (offset..)
-        .zip(&case.servers)
-        .map(|(n, (name, _))| (name.to_string(), [11, 18, 0, n].into()))
-        .collect();
+fn tools_of(cases: &[Case], offsets: &[u8], index: usize, tools: &Tools) -> Tools {
+    // Its own names, over those of other cases: the system has one resolver for all.
+    let mut zone = BTreeMap::new();
+    for at in (0..cases.len()).chain([index]) {
+        for (n, (name, _)) in (offsets[at]..).zip(&cases[at].servers) {
+            zone.insert(name.to_string(), [11, 18, 0, n].into());
+        }
+    }
     Tools { zone: Rc::new(zone), ..tools.clone() }
 }
 
@@ -107,8 +110,9 @@ fn serve(cases: fn() -> Vec<Case>, offsets: Vec<u8>, make: fn() -> Tools) -> std
         let work = async {
             let resolver = Endpoint { ip: [11, 18, 0, offsets[0]].into(), port: 53 };
             let world: World = TokioNet::new(&setup(&tools, resolver));
-            for (case, offset) in cases().iter().zip(&offsets) {
-                let tools = tools_of(case, *offset, &tools);
+            let cases = cases();
+            for (index, (case, offset)) in cases.iter().zip(&offsets).enumerate() {
+                let tools = tools_of(&cases, &offsets, index, &tools);
                 for (number, (name, program)) in (*offset..).zip(&case.servers) {
                     world.spawn(program(world.clone(), [11, 18, 0, number].into(), name, tools.clone()));
                 }

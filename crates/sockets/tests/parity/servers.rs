@@ -9,10 +9,12 @@ use std::sync::Arc;
 use futures::{AsyncReadExt, AsyncWriteExt};
 use okno_lab::tls::Authority;
 use okno_probe::dns::Resolver;
+use okno_probe::experiment::Context;
 use okno_probe::helper::udp_echo::{self, EchoSetup};
 use okno_probe::helper::web::{Helper, HelperOptions};
 use okno_probe::net::{Endpoint, Instant, Stream, UdpSetup, sleep};
-use okno_probe::{Task, World, http, tls};
+use okno_probe::trace::{Scope, Trace};
+use okno_probe::{Task, World, http, quic, tls};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedProtocolVersion};
@@ -393,6 +395,50 @@ pub fn helper(world: World, ip: IpAddr, _: &'static str, tools: Tools) -> Task<'
     let options = HelperOptions { resolver, private_targets: true, ..HelperOptions::default() };
     let listener = world.listen(Endpoint { ip, port: 8_080 }).unwrap();
     Box::pin(Helper::new(world, options).run(listener, None))
+}
+
+fn quic_with(world: World, ip: IpAddr, tools: &Tools, setup: &Tls) -> Task<'static, ()> {
+    let setup = Tls { alpn: vec!["h3"], versions: vec![&rustls::version::TLS13], ..clone_of(setup) };
+    let config = setup.config(&world, tools);
+    let socket = world.udp(UdpSetup { port: 443, local: Some(ip), peer: None }).unwrap();
+    Box::pin(async move {
+        let context = Context::new(world);
+        loop {
+            let scope = Scope::new(&context, &Trace::with_event_limit(&context, 0), &[]);
+            if let Ok(connection) = quic::accept(&scope, &socket, config.clone()).await {
+                quic::serve(&connection, page).await;
+            }
+        }
+    })
+}
+
+fn clone_of(tls: &Tls) -> Tls {
+    Tls { names: tls.names.clone(), only: tls.only.clone(), foreign: tls.foreign, ..Tls::of("unused") }
+}
+
+pub fn quic_ok(world: World, ip: IpAddr, name: &'static str, tools: Tools) -> Task<'static, ()> {
+    quic_with(world, ip, &tools, &Tls::of(name))
+}
+
+pub fn quic_wrong_name(world: World, ip: IpAddr, _: &'static str, tools: Tools) -> Task<'static, ()> {
+    quic_with(world, ip, &tools, &Tls::of("other.example"))
+}
+
+pub fn quic_foreign(world: World, ip: IpAddr, name: &'static str, tools: Tools) -> Task<'static, ()> {
+    quic_with(world, ip, &tools, &Tls { foreign: true, ..Tls::of(name) })
+}
+
+pub fn quic_alert(world: World, ip: IpAddr, name: &'static str, tools: Tools) -> Task<'static, ()> {
+    quic_with(world, ip, &tools, &Tls { only: Some("nobody.example".to_string()), ..Tls::of(name) })
+}
+
+/// Takes datagrams on 443 and says nothing.
+pub fn quic_silent(world: World, ip: IpAddr, _: &'static str, _: Tools) -> Task<'static, ()> {
+    let sink = world.udp(UdpSetup { port: 443, local: Some(ip), peer: None }).unwrap();
+    Box::pin(async move {
+        let _sink = sink;
+        core::future::pending().await
+    })
 }
 
 /// Nothing listens.
