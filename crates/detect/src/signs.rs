@@ -301,6 +301,8 @@ signs! {
     ArmsSlowerThanNeutral = "arms.slower_than_neutral", "the target's median goodput is below a third of that with a neutral name at the same address";
     ArmsDatagramsLost = "arms.datagrams_lost", "the target, each time it was tried, loses at least a fifth of its datagrams more than random ones of the same sizes ever do";
     ArmsCutEarly = "arms.cut_early", "answers to the target ended for good within its first eight messages of data";
+    ArmsCutBeforeControl = "arms.cut_before_control", "the target is cut, each time, well before random bytes in the same rhythm are: after at most half as many messages";
+    ArmsAllCutAlike = "arms.all_cut_alike", "random datagrams are cut as well, each time after the same number of messages (two more or less)";
     ArmsControlLostLater = "arms.control_lost_later", "random bytes to the target's port were answered before the target and not after it";
     ArmsUdpSilent = "arms.udp_silent", "datagrams were sent and not one was answered, whatever it carried";
     ArmsTcpOk = "arms.tcp_ok", "a TCP connection to the same address carried letters there and back";

@@ -206,6 +206,51 @@ fn one_protocol_filtered_all_udp_dropped_and_a_dead_host_are_three_things() {
     }
 }
 
+/// 25 packets both ways, then silence, whatever they carry (June 2025).
+const BUDGET: &str = r#"
+[[rule]]
+id = "budget"
+technique = "packet_budget"
+mechanism = "tcp.packet_budget"
+title = "25 packets"
+tag = "F"
+confidence = "medium"
+source = "N4P490"
+[rule.params]
+packets = { value = 25, unknown = true }
+"#;
+
+#[test]
+fn a_budget_of_packets_is_told_from_a_filter_of_the_protocol_before_it() {
+    for seed in SEEDS {
+        for (protocol, _) in TUNNELS.into_iter().filter(|(protocol, _)| *protocol != "openvpn-tcp") {
+            let mut bench = Bench::new(seed, Some(rules(BUDGET)));
+            helper(&mut bench);
+            let (said, keys) = vpn(&mut bench, protocol);
+            expect(&said, &keys, "blocked", "tcp.packet_budget", protocol);
+        }
+        let both = format!(
+            "{BUDGET}{}",
+            r#"
+[[rule]]
+id = "tunnels"
+technique = "vpn"
+mechanism = "vpn"
+title = "tunnels"
+tag = "F"
+confidence = "high"
+source = "N4P274"
+[rule.params]
+wireguard_data = { value = 2, unknown = true }
+"#
+        );
+        let mut bench = Bench::new(seed, Some(rules(&both)));
+        helper(&mut bench);
+        let (said, keys) = vpn(&mut bench, "wireguard");
+        expect(&said, &keys, "blocked", "vpn.wireguard", "both");
+    }
+}
+
 /// A filter of fully encrypted flows by the sizes of what is inside (April 2024).
 const SIZES: &str = r#"
 [[rule]]

@@ -17,6 +17,10 @@ const MORE_LOST: f64 = 0.2;
 /// the first dozen of one side (https://github.com/net4people/bbs/issues/490).
 const EARLY: f64 = 8.0;
 
+/// Messages of one side below which a cut is no budget of packets: the smallest that is reported is ten both
+/// ways (https://en.zona.media/article/2025/06/27/cloud_confirmed).
+const LEAST_BUDGET: f64 = 3.0;
+
 pub(super) fn cases<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, limits: Limits) -> Vec<Case<'f, 'a>> {
     let variants = by_variant(arms);
     if variants.is_empty() {
@@ -33,6 +37,9 @@ pub(super) fn cases<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, limits: 
         if let Some(sign) = protocol(variant) {
             signs.add(sign);
         }
+        // A budget of packets is the taxonomy's affair of connections, whatever it counts.
+        let budget = signs.has(Sign::ArmsAllCutAlike) && !signs.has(Sign::ArmsCutBeforeControl);
+        let layer = if budget { Layer::Tcp } else { layer };
         Case { layer, arms, signs }
     };
     variants.into_iter().map(case).collect()
@@ -81,6 +88,24 @@ fn shapes(arms: &[&Observation<'_>], signs: &mut Signs) {
     };
     signs.add_if(of(Role::Target).any(early), Sign::ArmsCutEarly);
     signs.add_if(of(Role::Target).any(|arm| failed_at(arm, "handshake")), Sign::ArmsStuckAtHandshake);
+    let cuts = |roles: &[Role]| -> Vec<f64> {
+        let fits = |arm: &&&Observation<'_>| {
+            role(arm).is_some_and(|role| roles.contains(&role)) && arm.arm_success == Some(false)
+        };
+        let passed = |arm: &&Observation<'_>| match arm.arm_failed_at.as_deref() {
+            Some("handshake") => Some(0.0),
+            Some("transfer") => arm.arm_value,
+            _ => None,
+        };
+        arms.iter().filter(fits).filter_map(passed).collect()
+    };
+    let (targets, controls) = (cuts(&[Role::Target, Role::Repeat]), cuts(&[Role::Random]));
+    let least = controls.iter().copied().fold(f64::INFINITY, f64::min);
+    let greatest = controls.iter().copied().fold(0.0, f64::max);
+    let alike = controls.len() >= 3 && least > LEAST_BUDGET && greatest - least <= 2.0;
+    signs.add_if(alike, Sign::ArmsAllCutAlike);
+    let before = targets.len() >= 2 && targets.iter().all(|passed| 2.0 * passed <= least);
+    signs.add_if(alike && before, Sign::ArmsCutBeforeControl);
     let ended = |round: u32, success: bool| {
         of(Role::Random).any(|arm| arm.arm_round == Some(round) && arm.arm_success == Some(success))
     };
