@@ -357,6 +357,7 @@ signs! {
     ArmsDnsEncryptedDenies = "arms.dns.encrypted_denies", "asked over TLS or HTTPS it said that the name has no address";
     ArmsDnsNeutralUdp = "arms.dns.neutral_udp", "asked over UDP for the neutral name it gave a public address";
     ArmsDnsNeutralTcp = "arms.dns.neutral_tcp", "asked over TCP for the neutral name it gave a public address";
+    ArmsDnsNeutralSilent = "arms.dns.neutral_silent", "asked over UDP and TCP for the neutral name it did not answer at all";
     ArmsDnsSystemDenies = "arms.dns.system_denies", "the system's resolver says that the suspected name has no address, and gives one for the neutral name";
     ArmsDnsSystemAddress = "arms.dns.system_address", "the system's resolver gives a public address for the suspected name";
     ArmsDnsWhoamiElsewhere = "arms.dns.whoami_elsewhere", "the whoami name, asked over UDP, names resolvers of other networks (/16, /32) than over TCP";

@@ -141,3 +141,19 @@ fn blackouts_lists_portals_and_outages() {
     let lists = ["blackout", "whitelist.cidr", "whitelist.sni", "whitelist.both"];
     told_apart("nothing-answers.toml", &SEEDS, &lists, 4);
 }
+
+#[test]
+fn tunnels_filtered_or_degraded_lossy_paths_and_dead_hosts() {
+    let filtered = ["vpn.ike", "vpn.l2tp", "vpn.openvpn", "vpn.wireguard", "degradation"];
+    told_apart("tunnels.toml", &SEEDS, &filtered, 10);
+}
+
+#[test]
+fn calls_without_stun_or_with_lost_media_lossy_paths_and_dead_hosts() {
+    told_apart("calls.toml", &SEEDS, &["calls.stun", "tor.snowflake", "degradation"], 8);
+}
+
+#[test]
+fn names_denied_on_the_path_or_raced_and_resolvers_that_are_down() {
+    told_apart("names.toml", &SEEDS, &["dns.nxdomain", "dns.injection.bogon"], 10);
+}

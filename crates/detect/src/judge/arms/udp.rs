@@ -142,6 +142,8 @@ fn questions(arms: &[&Observation<'_>], signs: &mut Signs) {
     signs.add_if(either("dot", "doh", "code"), Sign::ArmsDnsEncryptedDenies);
     signs.add_if(said("neutral.udp", "address"), Sign::ArmsDnsNeutralUdp);
     signs.add_if(said("neutral.tcp", "address"), Sign::ArmsDnsNeutralTcp);
+    let silent = said("neutral.udp", "none") && said("neutral.tcp", "none");
+    signs.add_if(silent, Sign::ArmsDnsNeutralSilent);
     let system = said("system", "code") && said("system.neutral", "address");
     signs.add_if(system, Sign::ArmsDnsSystemDenies);
     signs.add_if(said("system", "address"), Sign::ArmsDnsSystemAddress);
