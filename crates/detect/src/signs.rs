@@ -292,6 +292,7 @@ signs! {
     TestEchMatrix = "test.ech_matrix", "the test is ech_matrix: with and without ECH, the suspected and a neutral outer name";
     TestBoxLocation = "test.box_location", "the test is box_location: the same trigger with a growing TTL";
     TestCertificates = "test.certificates", "the test is certificates: which certificate stands at an address, by name and path";
+    TestHelloMatrix = "test.hello_matrix", "the test is hello_matrix: hellos of several clients' forms, with one name";
 
     // Numbers of arms, made by the family of the test.
     ArmsNone = "arms.none", "the test wrote no arm that was carried out";
@@ -366,6 +367,9 @@ signs! {
     ArmsTargetAcknowledged = "arms.target_acknowledged", "the target's hello was acknowledged, and nothing more came";
     ArmsTargetUnacknowledged = "arms.target_unacknowledged", "the target's hello was never acknowledged";
     ArmsPlaceFound = "arms.place_found", "at some TTL short of the server the target's hello and the neutral one fare differently";
+    ArmsOfTelegramHello = "arms.of.telegram_hello", "what is tried is the hello of Telegram's proxies";
+    ArmsOfLargeHello = "arms.of.large_hello", "what is tried is a hello over two segments";
+    ArmsPartlyAcknowledged = "arms.partly_acknowledged", "of a target's hello that nothing answered a part was acknowledged, and the rest never";
     ArmsStateAuthority = "arms.state_authority", "the target's chain bears a state's authority";
 }
 

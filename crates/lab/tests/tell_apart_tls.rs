@@ -246,6 +246,39 @@ fn ech_with_its_outer_name_is_told_from_the_name_alone() {
     assert_eq!(said("ech_matrix", &none, open), Said::new("ok", "", "tls.ech_matrix.ok"));
 }
 
+/// What is said of each form of hello, as rules; the same for every seed.
+fn said_of_forms(options: &Value, make: impl Fn(u64) -> Bench) -> Vec<Said> {
+    let mut all: Vec<Vec<Said>> = Vec::new();
+    for seed in SEEDS {
+        let verdicts = judged("hello_matrix", NAME, &measure(&mut make(seed), "hello_matrix", NAME, options));
+        all.push(verdicts.into_iter().filter(|said| said.rule.contains(".hello.")).collect());
+    }
+    all.dedup();
+    assert_eq!(all.len(), 1, "every seed says the same: {all:?}");
+    all.remove(0)
+}
+
+#[test]
+fn telegrams_hello_is_told_from_a_large_hello_and_from_other_clients() {
+    let ok = |layer: &str| Said::new("ok", "", &format!("{layer}.hello.ok"));
+    let none = json!({});
+    let open_path = [ok("app"), ok("app"), ok("tls"), ok("tls"), ok("tcp")];
+    assert_eq!(said_of_forms(&none, open), open_path);
+    let telegram = Said::new("blocked", "messenger.mtproxy", "app.hello.telegram.silence");
+    let april = said_of_forms(&none, |seed| {
+        world(seed, Some(censor("tspu-2026@2026-04-15", &["telegram-tls-april"], &[]))).0
+    });
+    assert_eq!(april, [telegram.clone(), telegram, ok("tls"), ok("tls"), ok("tcp")]);
+    let stall = said_of_forms(&none, |seed| {
+        let lists = [("net.foreign_hosting", "11.18.0.0/16")];
+        world(seed, Some(censor("tspu-2026@2026-06-15", &["first-segment-stall"], &lists))).0
+    });
+    assert_eq!(stall[4], Said::new("blocked", "tcp.first_segment", "tcp.hello.first_segment"));
+    assert_eq!(stall[2..4], [ok("tls"), ok("tls")], "small hellos fit one segment");
+    let by_name = said_of_forms(&none, names("tspu-2026@2026-06-01", "sni-4", "sni.backup"));
+    assert!(by_name.iter().all(|said| said.state == "insufficient"), "a name is no form: {by_name:?}");
+}
+
 /// Options with the bench's resolver abroad.
 fn with_doh(bench: &Bench) -> Value {
     json!({"doh_url": "https://dns.example/dns-query", "doh_address": bench.public_dns.v4.to_string()})
@@ -374,6 +407,7 @@ fn no_test_contacts_a_host_that_it_did_not_name() {
         "certificates",
         "ech_matrix",
         "echcheck",
+        "hello_matrix",
         "quic_matrix",
         "quicping",
         "sni_blocking",

@@ -13,6 +13,7 @@ pub mod ech_matrix;
 pub mod echcheck;
 pub mod facebook_messenger;
 pub mod fragment_census;
+pub mod hello_matrix;
 pub mod http_header_field_manipulation;
 pub mod http_invalid_request_line;
 pub mod initiation;
@@ -59,6 +60,7 @@ pub const ALL: &[&str] = &[
     "echcheck",
     "facebook_messenger",
     "fragment_census",
+    "hello_matrix",
     "http_header_field_manipulation",
     "http_invalid_request_line",
     "initiation",
@@ -98,6 +100,7 @@ pub fn by_name(name: &str, options: &Value) -> Result<Rc<dyn Experiment>, String
         "echcheck" => made::<echcheck::Echcheck>(options),
         "facebook_messenger" => made::<facebook_messenger::FacebookMessenger>(options),
         "fragment_census" => made::<fragment_census::FragmentCensus>(options),
+        "hello_matrix" => made::<hello_matrix::HelloMatrix>(options),
         "http_header_field_manipulation" => {
             made::<http_header_field_manipulation::HttpHeaderFieldManipulation>(options)
         }

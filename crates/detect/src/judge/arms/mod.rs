@@ -66,6 +66,7 @@ const TESTS: &[Test] = &[
     Test { name: "ech_matrix", sign: Sign::TestEchMatrix, layer: Layer::Tls, divide: tls_quic::cases },
     Test { name: "box_location", sign: Sign::TestBoxLocation, layer: Layer::Tls, divide: tls_quic::cases },
     Test { name: "certificates", sign: Sign::TestCertificates, layer: Layer::Tls, divide: tls_quic::cases },
+    Test { name: "hello_matrix", sign: Sign::TestHelloMatrix, layer: Layer::Tls, divide: tls_quic::forms },
     // OONI's tests, where ours writes arms beside OONI's keys.
     Test { name: "sni_blocking", sign: Sign::TestSni, layer: Layer::Tls, divide: tls_quic::cases },
     Test { name: "tlsmiddlebox", sign: Sign::TestSni, layer: Layer::Tls, divide: tls_quic::cases },

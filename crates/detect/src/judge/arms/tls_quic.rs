@@ -5,7 +5,7 @@
 
 use okno_model::{FailureKind, Layer, Observation};
 
-use super::{Case, role};
+use super::{Case, by_variant, role};
 use crate::arms::Role;
 use crate::rules::Limits;
 use crate::signs::{Sign, Signs};
@@ -24,6 +24,33 @@ pub(super) fn cases<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, _: Limit
     // Steps are made to fail: they speak through `arms.place_found` alone.
     let whole = arms.iter().copied().filter(|arm| role(arm) != Some(Role::Step)).collect();
     vec![Case { layer, arms: whole, signs }]
+}
+
+/// One case a form of the hello.
+pub(super) fn forms<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, _: Limits) -> Vec<Case<'f, 'a>> {
+    let case = |(variant, arms): (&str, Vec<&'f Observation<'a>>)| {
+        let mut signs = Signs::default();
+        let layer = match variant {
+            "telegram" | "telegram-short" => {
+                signs.add(Sign::ArmsOfTelegramHello);
+                Layer::App
+            }
+            "chrome-pq" => {
+                signs.add(Sign::ArmsOfLargeHello);
+                Layer::Tcp
+            }
+            _ => layer,
+        };
+        let cut = |arm: &&&'f Observation<'a>| {
+            let sent = arm.tx_bytes.unwrap_or(0) as f64;
+            role(arm) == Some(Role::Target)
+                && kind(arm) == Some(FailureKind::Timeout)
+                && arm.arm_value.is_some_and(|left| left > 0.0 && left < sent)
+        };
+        signs.add_if(arms.iter().any(|arm| cut(&arm)), Sign::ArmsPartlyAcknowledged);
+        Case { layer, arms, signs }
+    };
+    by_variant(arms).into_iter().map(case).collect()
 }
 
 fn kind(arm: &Observation<'_>) -> Option<FailureKind> {
