@@ -16,7 +16,7 @@ use app_worlds::{HELPER, TESTS, dropped, made};
 /// how many seconds it took.
 fn guarded(mut bench: Bench, name: &str) -> (Spent, Vec<Attempt>, f64) {
     let (test, input) = made(&mut bench, name);
-    let mut contacts = test.contacts(input);
+    let mut contacts = test.contacts(input.as_deref());
     assert!(!contacts.is_empty(), "{name} names nobody");
     contacts.push(Contact {
         host: "helper.example".to_owned(),
@@ -25,7 +25,7 @@ fn guarded(mut bench: Bench, name: &str) -> (Spent, Vec<Attempt>, f64) {
     });
     let kept = Rc::new(RefCell::new(None));
     let (put, began) = (kept.clone(), bench.world.now());
-    bench.measure_with(&test, input, move |context| {
+    bench.measure_with(&test, input.as_deref(), move |context| {
         let ledger = Ledger::new(Limits::default());
         context.world = Guard::around(context.world.clone(), ledger.clone(), &contacts);
         context.helper = Some(HELPER.to_owned());

@@ -3,71 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::rc::Rc;
 
-use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use okno_ingest::source::{Batch, Next};
-use okno_lab::probe::{Bench, LabNet, Server};
-use okno_probe::World;
+use okno_lab::probe::{Bench, Server};
 use okno_probe::nettests::by_name;
-use okno_probe::talk::control::{Control, Wire};
-use okno_probe::tls;
-use okno_wire::Endpoint;
-use rustls::ServerConfig;
 use serde_json::{Value, json};
 
-/// The far end of OpenVPN: keys for keys, options for a request.
-async fn session(mut control: Control, config: std::sync::Arc<ServerConfig>) -> Option<()> {
-    control.accept().await.ok()?;
-    let mut stream = tls::accept(control, config).await.ok()?;
-    let mut keys = [0; 5 + 112];
-    stream.read_exact(&mut keys).await.ok()?;
-    let mut len = [0; 2];
-    stream.read_exact(&mut len).await.ok()?;
-    let mut rest = vec![0; usize::from(u16::from_be_bytes(len)) + 4];
-    stream.read_exact(&mut rest).await.ok()?;
-    let mut answer = vec![0, 0, 0, 0, 2];
-    answer.extend([7; 64]);
-    answer.extend([0, 4]);
-    answer.extend(b"V4,\0");
-    stream.write_all(&answer).await.ok()?;
-    let mut request = [0; 13];
-    stream.read_exact(&mut request).await.ok()?;
-    assert_eq!(&request, b"PUSH_REQUEST\0");
-    stream.write_all(b"PUSH_REPLY,route 10.8.0.1,ifconfig 10.8.0.6 10.8.0.5\0").await.ok()?;
-    stream.flush().await.ok()?;
-    // The client hangs up.
-    let _ = stream.read(&mut [0; 1]).await;
-    Some(())
-}
+mod app_worlds;
 
-fn openvpn_server(bench: &mut Bench) -> Server {
-    let server = bench.server("vpn.example");
-    let config = bench.tls(&["vpn.example"], &[]);
-    let ground = okno_lab::tls::ground(&[]);
-    bench.serve(server, move |net| async move {
-        let world: World = LabNet::new(net, None, ground).world();
-        let local = Endpoint { ip: [0, 0, 0, 0].into(), port: 1_194 };
-        let setup = okno_probe::net::UdpSetup { port: 1_194, ..Default::default() };
-        let socket = world.udp(setup).unwrap();
-        let (inner, udp_config) = (world.clone(), config.clone());
-        world.spawn(Box::pin(async move {
-            // The first datagram says who comes; the client sends it again.
-            let first = core::future::poll_fn(|context| socket.poll_receive(context)).await.unwrap();
-            let control = Control::new(&inner, Wire::Udp(socket, first.from), Rc::new(|_| {}));
-            let _ = session(control, udp_config).await;
-        }));
-        let mut listener = world.listen(local).unwrap();
-        while let Ok(stream) = listener.accept().await {
-            let control = Control::new(&world, Wire::Tcp(stream), Rc::new(|_| {}));
-            let config = config.clone();
-            world.spawn(Box::pin(async move {
-                let _ = session(control, config).await;
-            }));
-        }
-    });
-    server
-}
+use app_worlds::openvpn_server;
 
 fn openvpn(bench: &mut Bench, server: Server, transport: &str) -> Value {
     let test = by_name("openvpn", &json!({ "timeout_s": 20 })).unwrap();

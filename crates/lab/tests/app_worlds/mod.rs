@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use okno_lab::net::Net;
@@ -15,8 +16,10 @@ use okno_probe::net::{Endpoint, Stream, UdpSetup, World, random, receive};
 use okno_probe::nettests::obfs4::{self, Cert, Seen};
 use okno_probe::nettests::snowflake::{self, Credentials, Ice};
 use okno_probe::nettests::{by_name, tor};
+use okno_probe::talk::control::{Control, Wire};
 use okno_probe::{Experiment, http, tls};
 use okno_wire::dtls;
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 
 pub fn test(name: &str, options: &Value) -> Rc<dyn Experiment> {
@@ -302,6 +305,62 @@ pub fn with_proxy(bench: &mut Bench, name: &str) -> Rc<dyn Experiment> {
     test(name, &json!({"backend": server.end(80).to_string()}))
 }
 
+/// The far end of OpenVPN: keys for keys, options for a request.
+pub async fn session(mut control: Control, config: Arc<ServerConfig>) -> Option<()> {
+    control.accept().await.ok()?;
+    let mut stream = tls::accept(control, config).await.ok()?;
+    let mut keys = [0; 5 + 112];
+    stream.read_exact(&mut keys).await.ok()?;
+    let mut len = [0; 2];
+    stream.read_exact(&mut len).await.ok()?;
+    let mut rest = vec![0; usize::from(u16::from_be_bytes(len)) + 4];
+    stream.read_exact(&mut rest).await.ok()?;
+    let mut answer = vec![0, 0, 0, 0, 2];
+    answer.extend([7; 64]);
+    answer.extend([0, 4]);
+    answer.extend(b"V4,\0");
+    stream.write_all(&answer).await.ok()?;
+    let mut request = [0; 13];
+    stream.read_exact(&mut request).await.ok()?;
+    assert_eq!(&request, b"PUSH_REQUEST\0");
+    stream.write_all(b"PUSH_REPLY,route 10.8.0.1,ifconfig 10.8.0.6 10.8.0.5\0").await.ok()?;
+    stream.flush().await.ok()?;
+    // The client hangs up.
+    let _ = stream.read(&mut [0; 1]).await;
+    Some(())
+}
+
+/// An OpenVPN server on port 1194, over UDP and TCP.
+pub fn openvpn_server(bench: &mut Bench) -> Server {
+    let server = bench.server("vpn.example");
+    let config = bench.tls(&["vpn.example"], &[]);
+    let ground = okno_lab::tls::ground(&[]);
+    bench.serve(server, move |net| async move {
+        let world: World = LabNet::new(net, None, ground).world();
+        let local = Endpoint { ip: [0, 0, 0, 0].into(), port: 1_194 };
+        let setup = okno_probe::net::UdpSetup { port: 1_194, ..Default::default() };
+        let socket = world.udp(setup).expect("the lab gives it");
+        let (inner, udp_config) = (world.clone(), config.clone());
+        world.spawn(Box::pin(async move {
+            // The first datagram says who comes; the client sends it again.
+            let first = core::future::poll_fn(|context| socket.poll_receive(context))
+                .await
+                .expect("the lab gives it");
+            let control = Control::new(&inner, Wire::Udp(socket, first.from), Rc::new(|_| {}));
+            let _ = session(control, udp_config).await;
+        }));
+        let mut listener = world.listen(local).expect("the lab gives it");
+        while let Ok(stream) = listener.accept().await {
+            let control = Control::new(&world, Wire::Tcp(stream), Rc::new(|_| {}));
+            let config = config.clone();
+            world.spawn(Box::pin(async move {
+                let _ = session(control, config).await;
+            }));
+        }
+    });
+    server
+}
+
 /// The tests of OONI's that are measured here.
 pub const TESTS: &[&str] = &[
     "dnscheck",
@@ -309,9 +368,11 @@ pub const TESTS: &[&str] = &[
     "facebook_messenger",
     "http_header_field_manipulation",
     "http_invalid_request_line",
+    "openvpn",
     "quicping",
     "signal",
     "sni_blocking",
+    "stunreachability",
     "telegram",
     "tlsmiddlebox",
     "tor",
@@ -338,7 +399,8 @@ fn sites(bench: &mut Bench) {
 }
 
 /// What a test needs: its options and its input.
-fn prepared(bench: &mut Bench, name: &str) -> (Value, Option<&'static str>) {
+fn prepared(bench: &mut Bench, name: &str) -> (Value, Option<String>) {
+    let of = |input: &str| Some(input.to_owned());
     match name {
         "facebook_messenger" => (facebook(bench), None),
         "signal" => {
@@ -358,27 +420,37 @@ fn prepared(bench: &mut Bench, name: &str) -> (Value, Option<&'static str>) {
                 "udp_resolvers": [bench.public_dns.end(53).to_string()],
                 "doh": ["https://dns.example/dns-query"],
             });
-            (resolvers, Some("https://site.example/"))
+            (resolvers, of("https://site.example/"))
         }
         "echcheck" => {
             sites(bench);
-            (Value::Null, Some("https://site.example/"))
+            (Value::Null, of("https://site.example/"))
         }
         "dnscheck" => {
             sites(bench);
-            (Value::Null, Some("https://dns.example/dns-query"))
+            (Value::Null, of("https://dns.example/dns-query"))
         }
         "quicping" => {
             sites(bench);
-            (Value::Null, Some(SITE))
+            (Value::Null, of(SITE))
         }
         "sni_blocking" => {
             sites(bench);
-            (Value::Null, Some(SITE))
+            (Value::Null, of(SITE))
         }
         "tlsmiddlebox" => {
             sites(bench);
-            (Value::Null, Some("tlstrace://site.example"))
+            (Value::Null, of("tlstrace://site.example"))
+        }
+        "openvpn" => {
+            let end = openvpn_server(bench).end(1_194);
+            let input = format!("openvpn://riseup.corp/?address={end}&transport=tcp");
+            (json!({"timeout_s": 20}), Some(input))
+        }
+        "stunreachability" => {
+            let server = bench.server("stun.example");
+            bench.serve(server, |net| okno_lab::services::call::serve_stun(net, 19_302));
+            (Value::Null, of("stun://stun.example:19302"))
         }
         _ => panic!("there is no world for {name}"),
     }
@@ -404,7 +476,7 @@ pub fn dropped() -> Bench {
 }
 
 /// What a test needs in this world: itself, its input.
-pub fn made(bench: &mut Bench, name: &str) -> (Rc<dyn Experiment>, Option<&'static str>) {
+pub fn made(bench: &mut Bench, name: &str) -> (Rc<dyn Experiment>, Option<String>) {
     if name.starts_with("http_") {
         return (with_helper(bench, name), None);
     }
@@ -414,6 +486,7 @@ pub fn made(bench: &mut Bench, name: &str) -> (Rc<dyn Experiment>, Option<&'stat
 
 fn measured_in(mut bench: Bench, name: &str) -> Measured {
     let (test, input) = made(&mut bench, name);
-    let keys = bench.measure_with(&test, input, |context| context.helper = Some(HELPER.to_owned()));
-    (test, input.map(str::to_owned), keys)
+    let keys =
+        bench.measure_with(&test, input.as_deref(), |context| context.helper = Some(HELPER.to_owned()));
+    (test, input, keys)
 }
