@@ -32,6 +32,8 @@ pub struct Finding {
 /// One measurement, judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judged {
+    /// id of the measurement
+    pub uid: String,
     /// test
     pub test: String,
     /// what was measured
@@ -89,6 +91,7 @@ impl<'r> Desk<'r> {
         let mut verdicts = Vec::new();
         Judge::new(self.rules, baseline, self.knowledge).judge(&facts, &mut verdicts);
         Some(Judged {
+            uid: measurement.measurement_uid.to_string(),
             test: measurement.test_name.to_string(),
             target: measurement.target.to_string(),
             summary: sum_up(&verdicts),

@@ -139,6 +139,16 @@ mod tests {
     }
 
     #[test]
+    fn the_document_prints_this_list() {
+        let document = include_str!("../../../../docs/scoring.md");
+        for (truth, symptoms, why) in SYMPTOMS {
+            let symptoms: Vec<String> = symptoms.iter().map(|path| format!("`{path}`")).collect();
+            let row = format!("| `{truth}` | {} | {why} |", symptoms.join(", "));
+            assert!(document.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
     fn ancestors_and_symptoms_are_right_and_neighbours_are_not() {
         for (truth, named) in [
             ("tls.reset.sni", "tls.reset.sni"),

@@ -103,6 +103,37 @@ impl Observer for Collected {
     }
 }
 
+/// A scored measurement as one line of JSON: id, cell, true mechanisms or why it is not scored, verdicts.
+pub fn scored_line(label: &Label, judged: Option<&Judged>) -> String {
+    let truth = judged.map_or(Err(label::Excluded::NoMeasurement), |judged| label::mechanisms(label, judged));
+    let verdicts: Vec<serde_json::Value> = judged
+        .iter()
+        .flat_map(|judged| &judged.findings)
+        .map(|finding| {
+            serde_json::json!({
+                "hostname": finding.host, "layer": finding.layer.as_str(), "state": finding.state.as_str(),
+                "mechanism": finding.mechanism, "probability": finding.probability, "rule": finding.rule,
+            })
+        })
+        .collect();
+    let summary = judged.map(|judged| &judged.summary);
+    let line = serde_json::json!({
+        "measurement_uid": judged.map(|judged| &judged.uid),
+        "scenario": label.scenario,
+        "cell": label.cell,
+        "test_name": judged.map(|judged| &judged.test),
+        "target": judged.map(|judged| &judged.target),
+        "truth": truth.as_ref().ok(),
+        "excluded": truth.as_ref().err().map(|why| why.as_str()),
+        "faults": label.faults,
+        "state": summary.map(|summary| summary.state.as_str()),
+        "mechanism": summary.and_then(|summary| summary.mechanism.as_ref()),
+        "probability": summary.map(|summary| summary.probability),
+        "verdicts": verdicts,
+    });
+    format!("{line}\n")
+}
+
 /// The boards of one ruleset.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Boards {

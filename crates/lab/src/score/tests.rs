@@ -24,6 +24,7 @@ fn judged(state: State, layer: Layer, mechanism: &str, probability: f64) -> Judg
         addresses: vec!["11.18.0.1".parse().unwrap()],
     };
     Judged {
+        uid: "x1".to_owned(),
         test: "web_connectivity".to_owned(),
         target: "a.example".to_owned(),
         summary,
@@ -138,4 +139,14 @@ fn a_board_prints_its_losses() {
     let text = scorer.boards().to_string();
     assert!(text.contains("ip.drop") && text.contains("(ok)"), "{text}");
     assert!(!text.contains("Benign"));
+}
+
+#[test]
+fn a_scored_line_says_what_was_true_and_what_was_said() {
+    let one = judged(State::Blocked, Layer::Tls, "tls.reset", 0.9);
+    let line = scored_line(&label(&[("tls.reset.sni", "injected")]), Some(&one));
+    let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&value["truth"][0], &value["mechanism"]), (&"tls.reset.sni".into(), &"tls.reset".into()));
+    assert_eq!(value["verdicts"][0]["rule"], "r");
+    assert!(scored_line(&label(&[]), None).contains("no measurement"));
 }

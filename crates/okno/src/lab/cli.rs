@@ -69,7 +69,8 @@ pub struct Score {
     /// Run the scenarios' clients, too, not their probes alone
     #[arg(long)]
     pub clients: bool,
-    /// Write board.json, board.txt, board.html and each scenario's measurements there
+    /// Write board.json, board.txt, board.html there, and for each scenario its measurements
+    /// (NAME.jsonl) and what the first ruleset says of them beside the truth (NAME.scored.jsonl)
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Print JSON

@@ -9,7 +9,7 @@ use okno_detect::Ruleset;
 use okno_lab::run::RunError;
 use okno_lab::scenario::{Overrides, Scenario};
 use okno_lab::score::fit::Fitter;
-use okno_lab::score::{Boards, Collected, Scorer, Split, page};
+use okno_lab::score::{Boards, Collected, Scorer, Split, page, scored_line};
 
 use super::cli;
 use crate::Unusable;
@@ -79,7 +79,14 @@ pub fn score(args: &cli::Score) -> Result<ExitCode> {
         if let Some(dir) = &args.output {
             write(&dir.join(format!("{}.jsonl", run.scenario)), &lines(&run))?;
         }
-        scorers.iter_mut().for_each(|scorer| drop(scorer.add(&run)));
+        for (at, scorer) in scorers.iter_mut().enumerate() {
+            let judged = scorer.add(&run);
+            if let (0, Some(dir)) = (at, &args.output) {
+                let pairs = run.labels.iter().zip(&judged);
+                let scored: String = pairs.map(|(label, one)| scored_line(label, one.as_ref())).collect();
+                write(&dir.join(format!("{}.scored.jsonl", run.scenario)), &scored)?;
+            }
+        }
     }
     let boards: Vec<Boards> = scorers.iter().map(Scorer::boards).collect();
     let json = format!("{}\n", serde_json::to_string_pretty(&boards)?);

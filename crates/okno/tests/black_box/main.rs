@@ -18,3 +18,4 @@ mod interop;
 mod killed;
 mod lab;
 mod privacy;
+mod score;
