@@ -134,6 +134,7 @@ signs! {
     DnsPlainAgrees = "dns.plain_agrees", "another resolver, asked in the clear, gave an address that the user's gave";
     DnsPlainMatchesControl = "dns.plain_matches_control", "another resolver, asked in the clear, gave an address that the helper resolved";
     DnsExplicitResolver = "dns.explicit_resolver", "the lookups were sent to a resolver that the test chose: their failure is about that resolver, not about the name";
+    DnsSecondAnswer = "dns.second_answer", "a second answer to one question came and said something else: somebody on the way answers too";
     DnsNetworkUnknown = "dns.network_unknown", "nobody says which network the addresses of the answer belong to";
     DnsBaselineResolves = "dns.baseline_resolves", "the name resolved in enough other networks within a day";
     DnsBaselineFails = "dns.baseline_fails", "the name failed to resolve in enough other networks of several countries, and resolved in none";

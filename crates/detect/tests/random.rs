@@ -108,6 +108,7 @@ fn observation(dice: &mut Dice, number: u32) -> Observation<'static> {
         dns_resolver: text(dice, &["8.8.8.8:53", ""]),
         dns_query_type: text(dice, &["A", "AAAA", "ANY"]),
         dns_failure: failure(dice),
+        dns_second_answer: flag(dice),
         tcp_success: flag(dice),
         tcp_failure: failure(dice),
         transport: dice.of(&[None, Some(Transport::Tcp), Some(Transport::Quic), Some(Transport::Udp)]),

@@ -355,3 +355,17 @@ fn quic_is_measured_beside_tls_when_that_is_wanted() {
     let judged = judge(&keys, "https://site.example/", test.version());
     expect_fine(&judged);
 }
+
+#[test]
+fn a_forged_public_address_that_races_the_true_answer_is_told_as_dns_interference() {
+    for url in ["https://site.example/", "http://site.example/"] {
+        let mut bench = bench("china-gfw", &[("cn.names", &["site.example"])]);
+        bench.web("site.example", Web::of_page(PAGE));
+        let (keys, judged) = measure(&mut bench, url);
+        assert_eq!(keys["dns_consistency"], "inconsistent");
+        // Names in hellos and requests are reset there too; what matters here is the lookup.
+        let found = judged.findings.iter().find(|found| found.layer == Layer::Dns).unwrap();
+        assert_eq!((found.state, found.mechanism.as_str()), (State::Blocked, "dns.injection.other"));
+        assert!(found.probability > 0.9, "{}", told(&judged));
+    }
+}

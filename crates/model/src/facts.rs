@@ -295,6 +295,9 @@ table! {
         dns_answers: Option<u32>,
         /// time that the lookup took
         dns_us: Option<i64>,
+        /// whether a further answer to the same question came and said something else, so that two parties
+        /// answered; empty when none came or nobody waited
+        dns_second_answer: Option<bool>,
         /// whether the connection opened
         tcp_success: Option<bool>,
         /// why it did not

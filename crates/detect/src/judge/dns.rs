@@ -21,6 +21,8 @@ pub(super) fn judge<'a>(view: &View<'_, '_, 'a>, out: &mut Vec<Verdict<'a>>) -> 
         failure_signs(view, &lookups, &mut evidence);
     }
     other_resolvers(view, &lookups, &mut evidence.signs);
+    let twice = lookups.rows.iter().any(|row| row.dns_second_answer == Some(true));
+    evidence.signs.add_if(twice, Sign::DnsSecondAnswer);
     evidence.signs.add_if(lookups.explicit, Sign::DnsExplicitResolver);
     let mechanism = view.scene.conclude(Some(view.unit), Layer::Dns, &evidence, out);
     mechanism.is_some_and(|mechanism| mechanism.as_str().starts_with(INJECTION))

@@ -16,6 +16,7 @@ mod chain;
 mod control;
 mod fields;
 mod identity;
+mod late;
 mod nettests;
 mod operations;
 mod parse;

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use okno_model::{Control, Failure, Measurement, Observation, Text, Timestamp};
 
 use super::chain::{self, Link};
-use super::raw::{Connect, Handshake, Outcome, Raw, Request};
-use super::{arms, nettests, traffic};
+use super::raw::{Connect, Handshake, Outcome, Query, Raw, Request};
+use super::{arms, late, nettests, traffic};
 use crate::host;
 use crate::reference::{Reference, is_bogon};
 
@@ -18,6 +18,7 @@ struct Frame<'f, 'a> {
     reference: &'f Reference,
     depths: Vec<u32>,
     hosts: Vec<Option<String>>,
+    late: Vec<Query<'a>>,
 }
 
 /// The observations of a measurement.
@@ -29,7 +30,7 @@ pub fn observations<'a>(
     let depths = chain::request_depths(raw);
     let hosts = raw.requests.iter().map(|r| host::place(r.url.as_deref()?, None)?.host).collect::<Vec<_>>();
     let links = chain::link(raw, &depths, &hosts);
-    let frame = Frame { raw, measurement, reference, depths, hosts };
+    let frame = Frame { raw, measurement, reference, depths, hosts, late: late::answers(raw) };
     let mut rows: Vec<Observation<'a>> = links.iter().map(|link| frame.row(link)).collect();
     let statements = nettests::statements(&measurement.test_name, raw);
     rows.extend(statements.into_iter().map(|row| frame.statement(row)));
@@ -128,6 +129,7 @@ impl<'a> Frame<'_, 'a> {
         row.dns_cname = query.answers.iter().find_map(|answer| answer.cname.clone());
         row.dns_answers = u32::try_from(query.answers.iter().filter(|a| a.ip.is_some()).count()).ok();
         row.dns_us = query.common.took_us();
+        row.dns_second_answer = late::differs(&self.late, query);
         row.hostname = query.hostname.clone();
         if let Some(answer) = answer {
             row.ip = query.answers[answer].ip.clone();
