@@ -157,3 +157,45 @@ fn calls_without_stun_or_with_lost_media_lossy_paths_and_dead_hosts() {
 fn names_denied_on_the_path_or_raced_and_resolvers_that_are_down() {
     told_apart("names.toml", &SEEDS, &["dns.nxdomain", "dns.injection.bogon"], 10);
 }
+
+/// The most alarming verdict of a page's layers.
+fn page(text: &str) -> (State, String, String) {
+    let (reference, rules) = (Reference::empty(), Ruleset::native());
+    let (baseline, knowledge) = (Baseline::empty(), Knowledge::empty());
+    let line = Line { start: 0, end: text.len(), number: 1, offset: 0, invalid_utf8: None };
+    let out = Extractor::new(&reference).line(Origin { source: "lab", line }, text);
+    let measurement = out.measurement.as_ref().unwrap();
+    let facts = Facts { measurement, observations: &out.observations, controls: &out.controls };
+    let mut verdicts = Vec::new();
+    Judge::new(&rules, &baseline, &knowledge).judge(&facts, &mut verdicts);
+    let order = |state: State| State::ALL.iter().position(|other| *other == state);
+    let worst = verdicts.iter().max_by_key(|verdict| order(verdict.state)).unwrap();
+    (worst.state, worst.mechanism.as_deref().unwrap_or("").to_owned(), worst.rule.to_string())
+}
+
+#[test]
+fn an_operators_page_and_a_captive_portals() {
+    for seed in SEEDS {
+        let (mut blocked, mut portal) = (0, 0);
+        for (line, truth) in measure("pages.toml", seed) {
+            let (state, mechanism, rule) = page(&line);
+            let accused = matches!(state, State::Blocked | State::Throttled);
+            let at =
+                format!("seed {seed}, {} {:?}: {state:?} {mechanism} by {rule}", truth.cell, truth.input);
+            let acted: Vec<_> =
+                truth.acts.iter().filter(|act| act.visible).map(|act| act.mechanism).collect();
+            assert_eq!(accused, !acted.is_empty(), "{at}, acts {acted:?}, faults {:?}", truth.faults);
+            if accused {
+                let named = Mechanism::parse(&mechanism).unwrap();
+                let family = |path: &str| path.split('.').next().unwrap().to_owned();
+                assert!(
+                    acted.iter().any(|act| family(act.as_str()) == family(named.as_str())),
+                    "{at} {acted:?}"
+                );
+                blocked += 1;
+            }
+            portal += usize::from(truth.faults.iter().any(|fault| fault.kind == "captive-portal"));
+        }
+        assert!(blocked >= 1 && portal >= 2, "seed {seed}: {blocked} {portal}");
+    }
+}

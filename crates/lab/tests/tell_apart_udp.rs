@@ -22,7 +22,7 @@ use okno_probe::nettests::vpn_protocols::VpnProtocols;
 use okno_wire::{Instant, PacketView};
 use serde_json::{Value, json};
 
-const SEEDS: [u64; 4] = [1, 2, 3, 4];
+const SEEDS: [u64; 3] = [1, 2, 3];
 
 /// What detect says: state, mechanism and rule of the first verdict that is of the test's own layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
