@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use okno_lab::probe::{Envelope, Finished};
+use okno_model::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -92,10 +94,10 @@ fn is_listed(list: &BTreeMap<String, String>, path: &str) -> bool {
 }
 
 /// What differs between the example's keys and ours.
-fn differences(specified: &Specified, keys: &Value) -> Vec<String> {
+fn differences(specified: &Specified, keys: &Value, root: &str) -> Vec<String> {
     let (mut paths, mut differences) = (BTreeMap::new(), Vec::new());
-    walk(keys, "test_keys", &mut paths);
-    paths.remove("test_keys");
+    walk(keys, root, &mut paths);
+    paths.remove(root);
     for path in specified.keys.keys() {
         if !paths.contains_key(path) && !is_listed(&specified.not_written, path) {
             differences.push(format!("missing {path} ({})", specified.keys[path]));
@@ -124,7 +126,11 @@ fn every_example_of_the_specification_is_reproduced_key_for_key() {
         assert!(specified.origin.starts_with("https://github.com/ooni/spec/"));
         let (_, _, keys) = measured(name);
         assert!(specified.keys.len() >= 4, "{name}: an example has keys");
-        all.extend(differences(&specified, &keys).iter().map(|difference| format!("{name}: {difference}")));
+        all.extend(
+            differences(&specified, &keys, "test_keys")
+                .iter()
+                .map(|difference| format!("{name}: {difference}")),
+        );
     }
     assert!(all.is_empty(), "{}", all.join("\n"));
 }
@@ -137,6 +143,38 @@ fn a_missing_key_and_a_new_one_are_noticed() {
     map.remove("telegram_web_status");
     map.insert("telegram_opinion".to_owned(), Value::Null);
     map.insert("telegram_tcp_blocking".to_owned(), "no".into());
-    let found = differences(&specified, &keys);
+    let found = differences(&specified, &keys, "test_keys");
     assert_eq!(found.len(), 3, "{found:?}");
+}
+
+#[test]
+fn a_measurement_has_the_keys_of_the_base_format_and_of_an_example() {
+    let (test, _, keys) = measured("signal");
+    let text = |text: &str| text.to_owned();
+    let envelope = Envelope {
+        country: text("ZZ"),
+        asn: text("AS0"),
+        network_name: text("lab"),
+        network_type: text("wifi"),
+        resolver_asn: text("AS0"),
+        resolver_network_name: text("lab"),
+        software: (text("okno"), text("0.1.0")),
+    };
+    let now = Timestamp::from_micros(1_774_000_000_000_000);
+    let line = envelope.line(Finished {
+        test: test.name(),
+        version: test.version(),
+        input: None,
+        keys,
+        round_began: now,
+        began: now,
+        runtime: core::time::Duration::from_secs(1),
+        helper: None,
+        token: 7,
+        own: &[],
+    });
+    let mut measurement: Value = serde_json::from_str(&line).expect("a line is JSON");
+    measurement["test_keys"] = serde_json::json!({});
+    let found = differences(&specified("measurement"), &measurement, "measurement");
+    assert!(found.is_empty(), "{found:#?}");
 }

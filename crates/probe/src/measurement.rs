@@ -36,9 +36,12 @@ pub struct Measurement {
     pub annotations: Map<String, Value>,
     /// `0.2.0`
     pub data_format_version: &'static str,
+    /// data formats that the test keys use, each with its version ([`extensions`])
+    pub extensions: Map<String, Value>,
     /// what was measured
     pub input: Option<String>,
-    /// hashes of input lists; empty
+    /// hashes of input lists; empty, and then not written (df-000: clients should not)
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub input_hashes: Vec<String>,
     /// `YYYY-MM-DD hh:mm:ss` in UTC
     pub measurement_start_time: String,
@@ -46,7 +49,8 @@ pub struct Measurement {
     pub probe_asn: String,
     /// country
     pub probe_cc: String,
-    /// always empty
+    /// always empty, and then not written (df-000: clients should not)
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_city: Option<String>,
     /// always `127.0.0.1`: the own address is never written
     pub probe_ip: &'static str,
@@ -77,6 +81,26 @@ pub struct Measurement {
     pub test_start_time: String,
     /// version of the test
     pub test_version: String,
+}
+
+/// Names of data formats (df-001 … df-008 without prefix and ending) by the list in which their records stand;
+/// all are in version 0.
+const FORMATS: [(&str, &str); 5] = [
+    ("dnst", "queries"),
+    ("httpt", "requests"),
+    ("netevents", "network_events"),
+    ("tcpconnect", "tcp_connect"),
+    ("tlshandshake", "tls_handshakes"),
+];
+
+/// The data formats that these test keys use, at the top or in the objects below (targets, lookups).
+pub fn extensions(test_keys: &Value) -> Map<String, Value> {
+    fn has(value: &Value, list: &str, depth: u32) -> bool {
+        let Value::Object(map) = value else { return false };
+        map.contains_key(list) || depth > 0 && map.values().any(|value| has(value, list, depth - 1))
+    }
+    let used = FORMATS.into_iter().filter(|(_, list)| has(test_keys, list, 2));
+    used.map(|(format, _)| (format.to_owned(), Value::from(0))).collect()
 }
 
 /// `YYYY-MM-DD hh:mm:ss` in UTC, as df-000 writes times.

@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::experiment::{Contact, Context, Experiment};
 use crate::guard::{Guard, Ledger, Limits};
-use crate::measurement::{Identity, Measurement, format_time};
+use crate::measurement::{Identity, Measurement, extensions, format_time};
 use crate::net::{Instant, World, within};
 use crate::scrub::Scrubber;
 
@@ -197,6 +197,7 @@ impl Session {
         let measurement = Measurement {
             annotations: self.plan.annotations.clone(),
             data_format_version: "0.2.0",
+            extensions: extensions(&keys),
             input: job.input.clone(),
             input_hashes: Vec::new(),
             measurement_start_time: time(start),

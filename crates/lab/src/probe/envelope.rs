@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use okno_model::Timestamp;
-use okno_probe::measurement::{Measurement, format_time};
+use okno_probe::measurement::{Measurement, extensions, format_time};
 use serde_json::{Map, Value};
 
 /// Who measures, as far as it may be written.
@@ -65,6 +65,7 @@ impl Envelope {
         let measurement = Measurement {
             annotations,
             data_format_version: "0.2.0",
+            extensions: extensions(&finished.keys),
             input: finished.input.map(str::to_owned),
             input_hashes: Vec::new(),
             measurement_start_time: format_time(finished.began),
