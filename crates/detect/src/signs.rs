@@ -370,6 +370,7 @@ signs! {
     ArmsPlaceFound = "arms.place_found", "at some TTL short of the server the target's hello and the neutral one fare differently";
     ArmsOfTelegramHello = "arms.of.telegram_hello", "what is tried is the hello of Telegram's proxies";
     ArmsOfLargeHello = "arms.of.large_hello", "what is tried is a hello over two segments";
+    ArmsLargeControlFails = "arms.large_control_fails", "what is tried is a hello over two segments, and one of Chrome's of that size failed at least once";
     ArmsPartlyAcknowledged = "arms.partly_acknowledged", "of a target's hello that nothing answered a part was acknowledged, and the rest never";
     ArmsStateAuthority = "arms.state_authority", "the target's chain bears a state's authority";
 }

@@ -348,7 +348,7 @@ fn ech_grease_and_real_ech_do_not_disturb_a_server_that_knows_neither() {
     let mut config = vec![0xfe, 0x0d, 0, u8::try_from(contents.len()).unwrap()];
     config.extend(contents);
     let list = [vec![0, u8::try_from(config.len()).unwrap()], config].concat();
-    let (grease, real) = bench.run(move |context| async move {
+    let (grease, real, outer) = bench.run(move |context| async move {
         let scope = scope(&context);
         let mut results = Vec::new();
         for ech in [Ech::Grease, Ech::Config(list)] {
@@ -357,8 +357,11 @@ fn ech_grease_and_real_ech_do_not_disturb_a_server_that_knows_neither() {
             let result = tls::handshake(&scope, flow, server.end(443), "site.example", &options).await;
             results.push(result.map(|stream| stream.version()));
         }
-        (results.remove(0), results.remove(0))
+        let records = scope.trace.tls_handshakes();
+        let outer: Vec<_> = records.iter().map(|record| record.outer_server_name.clone()).collect();
+        (results.remove(0), results.remove(0), outer)
     });
+    assert_eq!(outer, [Some("site.example".to_owned()), Some("site.example".to_owned())]);
     assert_eq!(grease, Ok("TLSv1.3"));
     // The server is authentic for the public name and did not take the inner hello: RFC 9849 §6.1.6.
     assert_eq!(real.err(), Some(Failure::SslFailedHandshake));

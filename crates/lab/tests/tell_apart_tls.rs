@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use okno_censor::Middlebox;
 use okno_censor::profile::Profile;
+use okno_censor::{Context as Cx, Direction, Middlebox, Verdict};
 use okno_detect::{Baseline, Facts, Judge, Knowledge, Ruleset};
 use okno_ingest::reference::Reference;
 use okno_ingest::{Extractor, Line, Origin};
@@ -18,10 +18,11 @@ use okno_lab::services::dns::NameRule;
 use okno_lab::services::shared;
 use okno_lab::services::web::{Web, serve_https};
 use okno_lab::tls::{Authority, TlsVersions, UnknownName, server_config};
+use okno_lab::world::{LinkId, Side};
 use okno_probe::experiment::Context;
 use okno_probe::guard::{Guard, Ledger, Limits};
 use okno_probe::nettests::by_name;
-use okno_wire::Instant;
+use okno_wire::{Instant, PacketView};
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 
@@ -398,6 +399,49 @@ fn echcheck_writes_three_handshakes_and_a_filter_breaks_the_one_that_it_looks_fo
     let filtered = failures(Some(censor("tspu-2024@2024-12-01", &["ech"], &lists)));
     let timeout = Some("generic_timeout_error");
     assert_eq!(filtered, [(None, None), outer("outer.example", timeout), outer("other.example", None)]);
+}
+
+#[test]
+fn a_line_that_loses_a_tenth_is_never_called_filtered() {
+    for test in ["box_location", "certificates", "ech_matrix", "hello_matrix", "quic_matrix"] {
+        for seed in 1..=6 {
+            let mut bench = open(seed);
+            // The bench's first link is the probe's own.
+            for side in [Side::A, Side::B] {
+                let setup = bench.world.link_setup(LinkId(0), side).with_loss(0.1);
+                bench.world.change_link(LinkId(0), side, setup);
+            }
+            let options = if test == "certificates" { with_doh(&bench) } else { json!({}) };
+            let verdicts = judged(test, NAME, &measure(&mut bench, test, NAME, &options));
+            assert!(verdicts.iter().all(|said| said.state != "blocked"), "{test}, {seed}: {verdicts:?}");
+        }
+    }
+}
+
+/// A path that loses packets above this size in silence.
+struct Hole(usize);
+
+impl Middlebox for Hole {
+    fn on_packet(&mut self, _: Instant, _: Direction, packet: &PacketView<'_>, _: &mut Cx<'_>) -> Verdict {
+        if packet.bytes().len() > self.0 { Verdict::Drop } else { Verdict::Pass }
+    }
+
+    fn on_timer(&mut self, _: Instant, _: &mut Cx<'_>) {}
+
+    fn next_timer(&self) -> Option<Instant> {
+        None
+    }
+}
+
+#[test]
+fn a_path_that_loses_large_packets_is_not_called_a_cut_after_the_first_segment() {
+    for seed in SEEDS {
+        let (mut bench, _) = world(seed, Some(Box::new(Hole(1_300))));
+        let keys = measure(&mut bench, "hello_matrix", NAME, &json!({"large_rounds": 3}));
+        let verdicts = judged("hello_matrix", NAME, &keys);
+        let lost = verdicts.iter().any(|said| said.rule == "tcp.hello.large_lost");
+        assert!(lost && verdicts.iter().all(|said| said.state != "blocked"), "{seed}: {verdicts:?}");
+    }
 }
 
 #[test]

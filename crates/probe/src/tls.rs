@@ -19,6 +19,8 @@ use okno_wire::tls::{Alert, ServerHello, code, messages, records};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{EchConfig, EchGreaseConfig, EchMode, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::internal::msgs::codec::{Codec as _, Reader};
+use rustls::internal::msgs::handshake::EchConfigPayload;
 use rustls::pki_types::{CertificateDer, EchConfigListBytes, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, ProtocolVersion,
@@ -542,8 +544,13 @@ pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         no_tls_verify: !options.verify,
         peer_certificates: chain,
         // df-006: with ECH `server_name` is the inner name.
-        server_name: if options.ech == Ech::Grease { name.to_owned() } else { shown_text(options, name) },
-        outer_server_name: (options.ech == Ech::Grease).then(|| shown_text(options, name)),
+        server_name: if options.ech == Ech::Off { shown_text(options, name) } else { name.to_owned() },
+        outer_server_name: match &options.ech {
+            Ech::Off => None,
+            Ech::Grease => Some(shown_text(options, name)),
+            // rustls shows the configuration's public name.
+            Ech::Config(list) => ech_public_name(list),
+        },
         echconfig: match &options.ech {
             Ech::Off => None,
             Ech::Grease => Some("GREASE".to_owned()),
@@ -561,6 +568,15 @@ pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     scope.trace.add_tls(record);
     scope.event("tls_handshake_done", "tcp", Some(remote), scope.now(), done);
     result
+}
+
+/// The public name of an ECHConfigList (RFC 9849 §4).
+pub fn ech_public_name(list: &[u8]) -> Option<String> {
+    let configs = Vec::<EchConfigPayload>::read(&mut Reader::init(list)).ok()?;
+    configs.iter().find_map(|config| match config {
+        EchConfigPayload::V18(contents) => Some(contents.public_name.as_ref().to_owned()),
+        EchConfigPayload::Unknown { .. } => None,
+    })
 }
 
 /// The name in the hello, as it is recorded.

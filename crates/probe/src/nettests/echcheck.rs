@@ -3,9 +3,6 @@
 //! Three handshakes with one server: without the extension, with GREASE under the outer name that the server
 //! advertises, and with GREASE under another. A filter cannot tell GREASE from the real thing (RFC 9849 §6.2).
 
-use rustls::internal::msgs::codec::{Codec as _, Reader};
-use rustls::internal::msgs::handshake::EchConfigPayload;
-use rustls::pki_types::EchConfigListBytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -52,16 +49,6 @@ static MANUAL: Manual = Manual {
     source: "OONI ts-039-echcheck",
 };
 
-/// The public name of an ECHConfigList (RFC 9849 §4).
-fn public_name(list: &[u8]) -> Option<String> {
-    let list = EchConfigListBytes::from(list.to_vec());
-    let configs = Vec::<EchConfigPayload>::read(&mut Reader::init(&list)).ok()?;
-    configs.iter().find_map(|config| match config {
-        EchConfigPayload::V18(contents) => Some(contents.public_name.as_ref().to_owned()),
-        EchConfigPayload::Unknown { .. } => None,
-    })
-}
-
 impl Echcheck {
     async fn measure(&self, context: &Context, input: &str) -> Result<Value, String> {
         if !input.starts_with("https://") {
@@ -96,7 +83,10 @@ impl Echcheck {
     async fn advertised(&self, context: &Context, scope: &Scope, host: &str) -> String {
         let Some(resolver) = context.world.system_resolver() else { return self.outer_name.clone() };
         let answer = dns::query(scope, &Resolver::Udp(resolver), host, RecordType::HTTPS).await;
-        answer.ech_config().and_then(|list| public_name(&list)).unwrap_or_else(|| self.outer_name.clone())
+        answer
+            .ech_config()
+            .and_then(|list| tls::ech_public_name(&list))
+            .unwrap_or_else(|| self.outer_name.clone())
     }
 }
 

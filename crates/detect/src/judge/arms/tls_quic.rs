@@ -13,6 +13,9 @@ use crate::signs::{Sign, Signs};
 /// A reset in less than this share of a round trip cannot be the server's: the hello was not there yet.
 const SHORT: f64 = 0.8;
 
+/// Most bytes that one segment takes over Ethernet (RFC 9293 §3.7.1 over an MTU of 1500).
+const ONE_SEGMENT: u64 = 1_460;
+
 pub(super) fn cases<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, _: Limits) -> Vec<Case<'f, 'a>> {
     let mut signs = Signs::default();
     let targets: Vec<_> = arms.iter().copied().filter(|arm| role(arm) == Some(Role::Target)).collect();
@@ -28,8 +31,13 @@ pub(super) fn cases<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, _: Limit
 
 /// One case a form of the hello.
 pub(super) fn forms<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, _: Limits) -> Vec<Case<'f, 'a>> {
+    let is_large = |arm: &Observation<'_>| arm.tx_bytes.is_some_and(|bytes| bytes > ONE_SEGMENT);
+    let of_chrome = |arm: &&&'f Observation<'a>| arm.arm_variant.as_deref() == Some("chrome-pq");
+    let large_fails = arms.iter().filter(of_chrome).any(|arm| arm.arm_success == Some(false));
     let case = |(variant, arms): (&str, Vec<&'f Observation<'a>>)| {
         let mut signs = Signs::default();
+        let tried_large = arms.iter().any(|arm| role(arm) == Some(Role::Target) && is_large(arm));
+        signs.add_if(large_fails && tried_large, Sign::ArmsLargeControlFails);
         let layer = match variant {
             "telegram" | "telegram-short" => {
                 signs.add(Sign::ArmsOfTelegramHello);
