@@ -251,27 +251,36 @@ pub struct Guard {
 
 struct Shared {
     ledger: Rc<Ledger>,
-    names: BTreeSet<String>,
+    /// names, and how long the prefixes are that come with their addresses
+    names: BTreeMap<String, Option<u8>>,
     ranges: Vec<Range>,
     anywhere: bool,
     resolver: Option<Endpoint>,
     found: RefCell<BTreeSet<IpAddr>>,
+    near: RefCell<Vec<Range>>,
 }
 
 impl Guard {
     /// A guard for a measurement that named `contacts`.
     pub fn around(inner: World, ledger: Rc<Ledger>, contacts: &[Contact]) -> Rc<Self> {
-        let mut names = BTreeSet::new();
+        let mut names = BTreeMap::new();
         let mut ranges = Vec::new();
         for contact in contacts {
-            match contact.host.parse() {
-                Ok(range) => ranges.push(range),
-                Err(_) => drop(names.insert(plain(&contact.host))),
+            if let Ok(range) = contact.host.parse() {
+                ranges.push(range);
+                continue;
             }
+            // `site.example/24`: the name, and what lies beside its IPv4 addresses
+            let (name, near) = match contact.host.split_once('/') {
+                Some((name, length)) => (name, length.parse().ok()),
+                None => (contact.host.as_str(), None),
+            };
+            let known: &mut Option<u8> = names.entry(plain(name)).or_default();
+            *known = known.or(near);
         }
-        let (anywhere, resolver) = (names.contains(ANYWHERE), inner.system_resolver());
-        let found = RefCell::default();
-        let shared = Rc::new(Shared { ledger, names, ranges, anywhere, resolver, found });
+        let (anywhere, resolver) = (names.contains_key(ANYWHERE), inner.system_resolver());
+        let (found, near) = (RefCell::default(), RefCell::default());
+        let shared = Rc::new(Shared { ledger, names, ranges, anywhere, resolver, found, near });
         Rc::new(Self { inner, shared })
     }
 
@@ -295,7 +304,8 @@ impl Shared {
         let named = self.anywhere
             || is_resolver
             || self.ranges.iter().any(|range| range.contains(remote.ip))
-            || self.found.borrow().contains(&remote.ip);
+            || self.found.borrow().contains(&remote.ip)
+            || self.near.borrow().iter().any(|range| range.contains(remote.ip));
         if !named {
             return Some(Why::Unnamed);
         }
@@ -313,7 +323,16 @@ impl Shared {
     }
 
     fn names(&self, name: &str) -> bool {
-        self.anywhere || self.names.contains(&plain(name))
+        self.anywhere || self.names.contains_key(&plain(name))
+    }
+
+    /// Addresses of a name that may be contacted.
+    fn finds(&self, name: &str, addresses: &[IpAddr]) {
+        self.found.borrow_mut().extend(addresses);
+        if let Some(Some(length)) = self.names.get(&plain(name)) {
+            let v4 = addresses.iter().filter(|ip| ip.is_ipv4() && *length <= 32);
+            self.near.borrow_mut().extend(v4.map(|ip| Range { base: *ip, length: *length }));
+        }
     }
 }
 
@@ -383,17 +402,17 @@ impl Net for Guard {
         if refused.is_some() {
             return Box::pin(core::future::ready(Err(Failure::OperationCanceled)));
         }
-        let (work, shared) = (self.inner.lookup(name), self.shared.clone());
+        let (work, shared, name) = (self.inner.lookup(name), self.shared.clone(), name.to_string());
         Box::pin(async move {
             let found = work.await?;
-            shared.found.borrow_mut().extend(found.iter().copied());
+            shared.finds(&name, &found);
             Ok(found)
         })
     }
 
     fn resolved(&self, name: &str, addresses: &[IpAddr]) {
         if self.shared.names(name) {
-            self.shared.found.borrow_mut().extend(addresses.iter().copied());
+            self.shared.finds(name, addresses);
         }
         self.inner.resolved(name, addresses);
     }

@@ -223,9 +223,9 @@ impl Experiment for AddressBlock {
                     contact(&near.to_string(), &format!("tcp/{}", place.port), "an address beside it")
                 })),
                 None if !self.neighbours.is_empty() => contacts.push(contact(
-                    &format!("addresses beside that of {}", place.host),
+                    &format!("{}/24", place.host),
                     &format!("tcp/{}", place.port),
-                    "in the same /24",
+                    "addresses beside its own",
                 )),
                 None => {}
             }
