@@ -17,6 +17,8 @@ use okno_lab::services::web::Web;
 use okno_lab::world::{LinkId, LinkSetup, NatSetup, Side};
 use okno_probe::Experiment;
 use okno_probe::helper::partner;
+use okno_probe::helper::web::{Helper, HelperOptions};
+use okno_probe::nettests::address_block::AddressBlock;
 use okno_probe::nettests::blackout::Blackout;
 use okno_probe::nettests::connection_policer::ConnectionPolicer;
 use okno_probe::nettests::fragment_census::FragmentCensus;
@@ -159,6 +161,27 @@ fn throttled(censor: impl Fn() -> Censor, setup: LinkSetup) -> impl Fn(u64) -> (
         line(&mut bench, setup);
         measure(&mut bench, Throttling::default(), Some(server))
     }
+}
+
+/// Without a partner: the target's own server, under its name and a neutral one.
+fn own_page(censor: impl Fn() -> Censor, setup: LinkSetup) -> impl Fn(u64) -> (Said, Value) {
+    move |seed| {
+        let mut bench = Bench::new(seed, censor());
+        bench.web("target.example", Web::of_bytes(400_000));
+        line(&mut bench, setup);
+        measure(&mut bench, Throttling::default(), None)
+    }
+}
+
+#[test]
+fn policing_by_name_shows_at_the_targets_own_server_too() {
+    let plain = LinkSetup::millis(2);
+    let policed = || censor("tspu-2021", &["twitter-exact"], TWITTER, &[]);
+    let said = ["throttled", "tls.throttle.sni", "tls.throttle.neutral_fast"];
+    demand("policed", said, own_page(policed, plain));
+    let alike = ["ok", "", "tls.throttle.pages_alike"];
+    demand("nothing", alike, own_page(|| None, plain));
+    demand("a slow line", alike, own_page(|| None, plain.with_rate(200_000)));
 }
 
 /// Packets of TLS are lost at random; those of other protocols are not.
@@ -526,4 +549,92 @@ fn a_queue_of_45_fragments_is_told_from_none_and_from_a_path_without_fragments()
     demand("nothing", ["ok", "", "app.fragments.no_limit"], counted_fragments(|| None));
     let none = || Some(Box::new(NoFragments) as Box<dyn Middlebox>);
     demand("no fragments", ["insufficient", "", "app.fragments.dropped"], counted_fragments(none));
+}
+
+fn address(censor: impl Fn() -> Censor, later: &'static [u64], alive: bool) -> impl Fn(u64) -> (Said, Value) {
+    move |seed| {
+        let mut bench = Bench::new(seed, censor());
+        bench.server("first.example");
+        let target = bench.web("target.example", Web::of_bytes(100));
+        bench.web("beside.example", Web::of_bytes(100));
+        bench.web("abroad.example", Web::of_bytes(100));
+        bench.web_at_home("home.example", Web::of_bytes(100));
+        let helper = helper_of(&mut bench);
+        bench.world.set_host_up(target.node, alive);
+        let test: Rc<dyn Experiment> = Rc::new(AddressBlock {
+            domestic: vec!["home.example".to_owned()],
+            foreign: vec!["abroad.example".to_owned()],
+            later: later.to_vec(),
+            ..AddressBlock::default()
+        });
+        let keys = bench.measure_with(&test, Some("https://target.example/"), move |context| {
+            context.helper = Some("https://th.example/".to_owned());
+            context.helper_addresses = vec![helper.v4];
+        });
+        (judged(test.name(), &keys), keys)
+    }
+}
+
+/// A helper that looks from outside.
+fn helper_of(bench: &mut Bench) -> Server {
+    let server = bench.server("th.example");
+    let config = bench.tls(&["th.example"], &["http/1.1"]);
+    let tls = okno_lab::tls::ground(&[]);
+    bench.serve(server, move |net| async move {
+        let world = LabNet::new(net, None, tls).world();
+        let listener = world.listen(Endpoint { ip: IpAddr::from([0, 0, 0, 0]), port: 443 }).unwrap();
+        Helper::new(world, HelperOptions::default()).run(listener, Some(config)).await;
+    });
+    server
+}
+
+#[test]
+fn a_silenced_address_is_told_from_a_dead_server_from_a_list_and_from_a_later_ban() {
+    let target = "11.18.0.3/32";
+    let ip = move || censor("tspu-2022", &["ip"], &[("net.blocked", &[target])], &[]);
+    demand("blocked", ["blocked", "ip.drop", "tcp.address.dropped"], address(ip, &[], true));
+    demand("dead", ["down", "", "tcp.address.dead"], address(|| None, &[], false));
+    demand("nothing", ["ok", "", "tcp.address.answers"], address(|| None, &[300, 600], true));
+    let list = || {
+        let home: &[(&str, &[&str])] = &[
+            ("net.whitelist", &["11.18.0.6/32"]),
+            ("net.dns_operator", &["11.19.0.1/32"]),
+            ("whitelist.names", &[]),
+        ];
+        censor("ru-mobile-whitelist-2025", &["whitelist"], home, &[("whitelist.syn_passes", "false")])
+    };
+    demand("list", ["blocked", "whitelist", "tcp.address.list"], address(list, &[], true));
+    let later = || {
+        Some(Box::new(LaterBan { target: "11.18.0.3".parse().unwrap(), seen: None }) as Box<dyn Middlebox>)
+    };
+    demand("ban", ["blocked", "ip.ban", "tcp.address.banned_later"], address(later, &[300, 600], true));
+}
+
+/// Drops what goes to an address five minutes after it was first used.
+#[derive(Debug)]
+struct LaterBan {
+    target: IpAddr,
+    seen: Option<Instant>,
+}
+
+impl Middlebox for LaterBan {
+    fn on_packet(
+        &mut self,
+        now: Instant,
+        way: Direction,
+        packet: &PacketView<'_>,
+        _: &mut Cx<'_>,
+    ) -> Verdict {
+        if way != Direction::Up || packet.destination != self.target {
+            return Verdict::Pass;
+        }
+        let first = *self.seen.get_or_insert(now);
+        if now.since(first) > Duration::from_secs(280) { Verdict::Drop } else { Verdict::Pass }
+    }
+
+    fn on_timer(&mut self, _: Instant, _: &mut Cx<'_>) {}
+
+    fn next_timer(&self) -> Option<Instant> {
+        None
+    }
 }

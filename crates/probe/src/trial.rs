@@ -22,7 +22,7 @@ use crate::helper::partner;
 use crate::helper::replay::{self, Play, Played, Request, Talk};
 use crate::net::{Dial, World, random, sleep, within};
 use crate::tcp;
-use crate::tls::{self, Came, TlsOptions, first_flight};
+use crate::tls::{self, Came, Sni, TlsOptions, first_flight};
 use crate::trace::{Scope, TcpRecord, TcpStatus, Trace};
 
 /// Where to go: a name or address, a port, a path.
@@ -244,7 +244,8 @@ impl<'a> Trials<'a> {
     /// Fetches a page, or sends `up` bytes to it, over TLS (certificates are not the question) or in the
     /// clear, and keeps the arrivals. A page that ends before `want` bytes is complete.
     pub async fn web(&self, arm: Arm, to: Endpoint, place: &Place, what: &Fetch) -> Arm {
-        let mut arm = arm.toward(to, place.name());
+        let shown = what.other_name.as_deref().unwrap_or(place.name());
+        let mut arm = arm.toward(to, if place.plain { "" } else { shown });
         let scope = self.scope(&mut arm);
         let from = self.world().now();
         let dial = Dial { patience: what.patience, ..Dial::to(to) };
@@ -263,7 +264,8 @@ impl<'a> Trials<'a> {
             let mut flow = flow;
             self.request(&mut flow, place, what, &mut series).await
         } else {
-            let options = TlsOptions { verify: false, patience: what.patience, ..TlsOptions::http1() };
+            let sni = what.other_name.clone().map_or(Sni::Same, Sni::Other);
+            let options = TlsOptions { sni, verify: false, patience: what.patience, ..TlsOptions::http1() };
             match tls::handshake(&scope, flow, to, &place.host, &options).await {
                 Ok(mut stream) => self.request(&mut stream, place, what, &mut series).await,
                 Err(failure) => {
@@ -281,6 +283,7 @@ impl<'a> Trials<'a> {
             let ended = series.ended();
             series = Series::of_totals(series.began(), &counters.progress());
             series.end(ended);
+            arm.value = series.idle_share(Duration::from_millis(100));
         }
         arm.goodput = series.goodput();
         arm.note = ending.word().to_owned();
@@ -356,12 +359,14 @@ impl<'a> Trials<'a> {
 }
 
 /// What is asked of a web server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
     /// bytes of the answer, head included, after which enough has come
     pub want: u64,
     /// bytes to send as a POST; 0 is a GET
     pub up: u64,
+    /// name in the hello in the place of the page's own
+    pub other_name: Option<String>,
     /// patience with each step before the transfer
     pub patience: Duration,
     /// limits of the transfer

@@ -192,6 +192,7 @@ impl Blackout {
         let fetch = Fetch {
             want: 65_536,
             up: 0,
+            other_name: None,
             patience: self.patience() * 2,
             limits: Limits::secs(self.seconds, self.seconds * 2),
         };

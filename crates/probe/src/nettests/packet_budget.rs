@@ -123,7 +123,7 @@ impl PacketBudget {
 
     const fn fetch(&self, up: bool) -> Fetch {
         let up = if up { self.bytes } else { 0 };
-        Fetch { want: self.bytes, up, patience: self.patience(), limits: self.limits() }
+        Fetch { want: self.bytes, up, other_name: None, patience: self.patience(), limits: self.limits() }
     }
 
     async fn controls(&self, trials: &Trials<'_>, role: Role, label: &str, pages: &[String]) {

@@ -2,7 +2,9 @@
 //!
 //! The same transfer from the same address, thrice: under the target's name, under a neutral name, and with
 //! every bit inverted. The partner that consents plays the other side. Arms follow one another and are
-//! repeated, then target and neutral run at once; round trips are taken beside each, by connects.
+//! repeated, then target and neutral run at once; round trips are taken beside each, by connects. A page of
+//! the target's own server, where one is given, is fetched under both names too: a cache that serves many
+//! names shows at its own address what the name costs (https://github.com/net4people/bbs/issues/382).
 
 use core::time::Duration;
 
@@ -15,7 +17,7 @@ use crate::experiment::{Contact, Context, Experiment, Manual, Risk};
 use crate::flow::Limits;
 use crate::helper::replay::{Play, Request};
 use crate::net::{Endpoint, Task, sleep};
-use crate::trial::{Place, Trials, arm, contact};
+use crate::trial::{Fetch, Place, Trials, arm, contact};
 
 /// What may be chosen.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,6 +35,8 @@ pub struct Throttling {
     pub rounds: u32,
     /// also the other way
     pub up: bool,
+    /// also a page of the target's own server, under its name and under the neutral one
+    pub direct: bool,
 }
 
 impl Default for Throttling {
@@ -44,6 +48,7 @@ impl Default for Throttling {
             seconds: 10,
             rounds: 2,
             up: false,
+            direct: true,
         }
     }
 }
@@ -102,6 +107,58 @@ impl Throttling {
         trials.book.close(arm);
     }
 
+    /// The target's own page, under its own name and the neutral one.
+    async fn own_page(&self, trials: &Trials<'_>, target: &Place) {
+        let resolved = trials.resolve(target).await;
+        for round in 0..self.rounds {
+            for (label, role, other) in
+                [("own", Role::Target, None), ("own.neutral", Role::NeutralName, Some(&self.neutral_name))]
+            {
+                let mut arm = arm(&trials.book, label, role, round, "transfer");
+                arm.variant = "direct".to_owned();
+                let fetch = Fetch {
+                    want: self.bytes,
+                    up: 0,
+                    other_name: other.cloned(),
+                    patience: Duration::from_secs(self.seconds),
+                    limits: Limits::secs(self.seconds, self.seconds),
+                };
+                let done = match resolved {
+                    Ok(ip) => trials.web(arm, Endpoint { ip, port: target.port }, target, &fetch).await,
+                    Err(failure) => {
+                        arm.endpoint = format!("{}:{}", target.host, target.port);
+                        arm.fail("dns", failure);
+                        arm
+                    }
+                };
+                trials.book.close(done);
+                sleep(&**trials.world(), Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    async fn replays(&self, trials: &Trials<'_>, partner: Endpoint, name: &str) {
+        let pings = arm(&trials.book, "ping", Role::OtherTransport, 0, "ping");
+        trials.pings(pings, partner.ip, 10, 56).await;
+        let kinds = self.kinds(name);
+        for round in 0..self.rounds {
+            for kind in &kinds {
+                self.transfer(trials, kind, (round, "down", partner)).await;
+                // What is left in queues and buckets drains.
+                sleep(&**trials.world(), Duration::from_secs(1)).await;
+            }
+        }
+        if self.up {
+            for kind in &kinds {
+                self.transfer(trials, kind, (0, "up", partner)).await;
+                sleep(&**trials.world(), Duration::from_secs(1)).await;
+            }
+        }
+        let [first, second, _] = &kinds;
+        let together = (0, "parallel", partner);
+        join(self.transfer(trials, first, together), self.transfer(trials, second, together)).await;
+    }
+
     async fn measure(&self, context: &Context, input: Option<&str>) -> Result<Value, String> {
         let target = Place::parse(input.unwrap_or_default(), 443)?;
         if target.name().is_empty() {
@@ -109,26 +166,19 @@ impl Throttling {
         }
         let trials = Trials::new(context);
         let partner = trials.partner(&self.partner);
-        let partner = partner.ok_or("throttling needs a partner that replays: give a helper")?;
-        let pings = arm(&trials.book, "ping", Role::OtherTransport, 0, "ping");
-        trials.pings(pings, partner.ip, 10, 56).await;
-        let kinds = self.kinds(target.name());
-        for round in 0..self.rounds {
-            for kind in &kinds {
-                self.transfer(&trials, kind, (round, "down", partner)).await;
-                // What is left in queues and buckets drains.
-                sleep(&*context.world, Duration::from_secs(1)).await;
-            }
+        // A page's path was given: then there is something to fetch.
+        let direct = self.direct && input.is_some_and(|input| input.contains("://")) && !target.plain;
+        if partner.is_none() && !direct {
+            return Err(
+                "throttling needs a helper that replays, or a page: https://site.example/large".to_owned()
+            );
         }
-        if self.up {
-            for kind in &kinds {
-                self.transfer(&trials, kind, (0, "up", partner)).await;
-                sleep(&*context.world, Duration::from_secs(1)).await;
-            }
+        if let Some(partner) = partner {
+            self.replays(&trials, partner, target.name()).await;
         }
-        let [first, second, _] = &kinds;
-        let together = (0, "parallel", partner);
-        join(self.transfer(&trials, first, together), self.transfer(&trials, second, together)).await;
+        if direct {
+            self.own_page(&trials, &target).await;
+        }
         Ok(trials.keys())
     }
 }
@@ -154,8 +204,13 @@ impl Experiment for Throttling {
         true
     }
 
-    fn contacts(&self, _: Option<&str>) -> Vec<Contact> {
-        partner_contact(&self.partner, "replays, and pings", true)
+    fn contacts(&self, input: Option<&str>) -> Vec<Contact> {
+        let mut contacts = partner_contact(&self.partner, "replays, and pings", true);
+        let page = input.filter(|text| self.direct && text.contains("://"));
+        if let Some(place) = page.and_then(|text| Place::parse(text, 443).ok()) {
+            contacts.push(place.contact("its own page, under two names"));
+        }
+        contacts
     }
 
     fn run<'a>(&'a self, context: &'a Context, input: Option<&'a str>) -> Task<'a, Result<Value, String>> {

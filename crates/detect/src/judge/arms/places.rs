@@ -83,7 +83,11 @@ pub(super) fn address<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, _: Lim
     // At every try of the roles: whether any was made, and whether any was answered.
     let of = |wanted: &[Role]| {
         let tried = arms.iter().filter(|arm| role(arm).is_some_and(|role| wanted.contains(&role)));
-        let answers: Vec<bool> = tried.map(|arm| answered(arm)).collect();
+        // What the own machine or session refused was not tried.
+        let local = |arm: &&&Observation<'_>| {
+            arm.arm_failure.map(okno_model::Failure::kind) == Some(FailureKind::Local)
+        };
+        let answers: Vec<bool> = tried.filter(|arm| !local(arm)).map(|arm| answered(arm)).collect();
         (!answers.is_empty(), answers.contains(&true))
     };
     let own = [Role::Target, Role::Repeat, Role::OtherPort, Role::OtherTransport];

@@ -26,12 +26,21 @@ const SAME_PLACE: u64 = 4_000;
 
 /// Throttling: the same transfer under two names and scrambled.
 pub(super) fn speed<'f, 'a>(arms: &[&'f Observation<'a>], layer: Layer, limits: Limits) -> Vec<Case<'f, 'a>> {
-    let mut signs = Signs::default();
-    // Arms that ran at once take from each other.
-    let alone = |arm: &&&Observation<'_>| arm.arm_variant.as_deref() != Some("parallel");
-    let apart: Vec<&Observation<'_>> = arms.iter().filter(alone).copied().collect();
-    speeds(&apart, limits, &mut signs);
-    vec![Case { layer, arms: arms.to_vec(), signs }]
+    // Pages of the target's own server are another size and place than replays: compared only where no
+    // partner replayed. Arms that ran at once take from each other.
+    let of = |wanted: fn(&str) -> bool| -> Vec<&'f Observation<'a>> {
+        arms.iter().copied().filter(|arm| wanted(arm.arm_variant.as_deref().unwrap_or_default())).collect()
+    };
+    let replays = of(|variant| variant != "direct");
+    let direct = of(|variant| variant == "direct");
+    let one = |arms: Vec<&'f Observation<'a>>| {
+        let mut signs = Signs::default();
+        let alone = |arm: &&&Observation<'_>| arm.arm_variant.as_deref() != Some("parallel");
+        let apart: Vec<&Observation<'_>> = arms.iter().filter(alone).copied().collect();
+        speeds(&apart, limits, &mut signs);
+        Case { layer, arms, signs }
+    };
+    if replays.is_empty() { vec![one(direct)] } else { vec![one(replays)] }
 }
 
 fn speeds(arms: &[&Observation<'_>], limits: Limits, signs: &mut Signs) {
@@ -46,10 +55,12 @@ fn speeds(arms: &[&Observation<'_>], limits: Limits, signs: &mut Signs) {
     let fastest = |role| of(role).reduce(f64::max);
     let slowest = |role| of(role).reduce(f64::min);
     let Some(target) = median(arms, Role::Target, speed) else { return };
-    // A comparison that is slow itself shows a slow line; one run that was slow by chance shows nothing.
+    let bytes = |role| median(arms, role, |arm| arm.rx_bytes.map(|bytes| bytes as f64)).unwrap_or(0.0);
+    // A comparison that is slow itself shows a slow line, one that was short shows the first flight; one run that was slow by chance shows nothing.
     let slower = |other: Role| {
         median(arms, other, speed).is_some_and(|speed| speed > slow && target < speed * SLOWER)
             && fastest(Role::Target) < slowest(other)
+            && bytes(other) * 2.0 >= bytes(Role::Target)
     };
     let (than_scrambled, than_neutral) = (slower(Role::Scrambled), slower(Role::NeutralName));
     signs.add_if(than_scrambled, Sign::ArmsSlowerThanScrambled);
