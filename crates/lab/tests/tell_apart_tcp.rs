@@ -360,6 +360,13 @@ fn a_list_is_told_by_what_it_holds_from_none_and_from_a_blackout() {
         }
     }
     demand("nothing", ["ok", "", "app.whitelist.none"], admitted(|| None));
+    // A cable at the border was cut: nothing abroad opens.
+    demand("border", ["insufficient", "", "app.whitelist.nothing_opens"], |seed| {
+        let mut bench = Bench::new(seed, None);
+        let test = admission(&mut bench);
+        bench.world.set_link_up(LinkId(3), false);
+        measure(&mut bench, test, None)
+    });
     // Two of three places abroad are blocked for themselves: no list.
     let names: &[(&str, &[&str])] = &[("sni.backup", &["abroad-one.example", "abroad-two.example"])];
     let blocked = || censor("tspu-2022", &["sni-4"], names, &[]);
@@ -603,7 +610,7 @@ fn a_silenced_address_is_told_from_a_dead_server_from_a_list_and_from_a_later_ba
         ];
         censor("ru-mobile-whitelist-2025", &["whitelist"], home, &[("whitelist.syn_passes", "false")])
     };
-    demand("list", ["blocked", "whitelist", "tcp.address.list"], address(list, &[], true));
+    demand("list", ["insufficient", "", "tcp.address.all_abroad"], address(list, &[], true));
     let later = || {
         Some(Box::new(LaterBan { target: "11.18.0.3".parse().unwrap(), seen: None }) as Box<dyn Middlebox>)
     };
