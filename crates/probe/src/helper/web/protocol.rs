@@ -83,7 +83,9 @@ impl PageSeen {
 
 impl Default for PageSeen {
     fn default() -> Self {
-        Self { failure: None, ..Self::failed("") }
+        let mut nothing = Self::failed("");
+        nothing.failure = None;
+        nothing
     }
 }
 

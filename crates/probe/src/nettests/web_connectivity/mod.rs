@@ -198,6 +198,11 @@ impl Experiment for WebConnectivity {
         if self.variant == Variant::V04 {
             return contacts;
         }
+        let is_secure = url_of(input).is_ok_and(|url| url.scheme() == "https");
+        if let (true, Some(page)) = (self.quic && is_secure, contacts.first().cloned()) {
+            let port = page.port.replace("tcp/", "udp/");
+            contacts.push(Contact { port, purpose: "the page over QUIC".to_owned(), ..page });
+        }
         contacts.extend(self.udp_resolvers.iter().filter_map(|text| text.parse::<Endpoint>().ok()).map(
             |end| Contact {
                 host: end.ip.to_string(),
@@ -215,5 +220,47 @@ impl Experiment for WebConnectivity {
 
     fn run<'a>(&'a self, context: &'a Context, input: Option<&'a str>) -> Task<'a, Result<Value, String>> {
         Box::pin(async move { Ok(self.measure(context, url_of(input)?).await) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_host_is_named_before_it_is_contacted() {
+        let test = WebConnectivity { quic: true, ..WebConnectivity::default() };
+        let named = |input| {
+            let contacts = test.contacts(Some(input)).into_iter();
+            contacts.map(|contact| format!("{} {}", contact.host, contact.port)).collect::<Vec<_>>()
+        };
+        let secure = named("https://user:secret@site.example/path");
+        for wanted in [
+            "site.example tcp/443",
+            "site.example udp/443",
+            "* tcp/*",
+            "8.8.8.8 udp/53",
+            "dns.google tcp/443",
+        ] {
+            assert!(secure.iter().any(|found| found == wanted), "{wanted}: {secure:?}");
+        }
+        let clear = named("http://site.example/");
+        assert!(
+            clear.contains(&"site.example tcp/80".to_owned())
+                && clear.contains(&"site.example tcp/443".to_owned())
+        );
+        assert!(!clear.iter().any(|found| found.ends_with("udp/80")));
+        assert!(named("http://[2a00::1]:8080/").contains(&"2a00::1 tcp/8080".to_owned()));
+        let old = WebConnectivity { variant: Variant::V04, ..WebConnectivity::default() };
+        assert_eq!(old.contacts(Some("https://site.example/")).len(), 2, "the page and where it sends on to");
+    }
+
+    #[test]
+    fn an_input_that_is_no_page_is_refused_with_an_example() {
+        for wrong in [None, Some("site.example"), Some("ftp://site.example/"), Some("http://")] {
+            assert!(url_of(wrong).is_err(), "{wrong:?}");
+        }
+        let url = url_of(Some("https://user:secret@site.example/#part")).unwrap();
+        assert_eq!(url.as_str(), "https://site.example/", "nothing of it is private");
     }
 }
