@@ -1,8 +1,9 @@
 //! What a measurement in the lab costs: web_connectivity with its helper, TLS included, under the profile of
 //! 2024 with two of the ten pages blocked, and how many a simulated year holds.
 //!
-//! `cargo xtask bench probe [--days N]`: one probe in each of 8 cells, ten pages every six hours. One thread,
-//! then two; the lines must be the same. Prints measurements per core-second and a hash over all lines.
+//! `cargo xtask bench probe [--days N | --scenario FOLDER]`: one probe in each of 8 cells, ten pages every six hours. One thread,
+//! then two; the lines must be the same. Prints measurements per core-second and a hash over all lines. With a
+//! folder, the probes of that scenario instead.
 
 use std::process::Command;
 
@@ -60,7 +61,12 @@ doh = ["https://dns.example/dns-query"]
 /// Pages of the scenario.
 const PAGES: usize = 10;
 
-fn scenario(days: u64) -> Scenario {
+fn scenario(days: u64, folder: Option<&str>) -> Scenario {
+    if let Some(folder) = folder {
+        let overrides = Overrides { probes_only: true, ..Overrides::default() };
+        let loaded = Scenario::load(std::path::Path::new(folder), &overrides);
+        return loaded.unwrap_or_else(|error| panic!("{error}"));
+    }
     const DAY: i64 = 86_400;
     let end = 1_751_328_000 + i64::try_from(days).unwrap_or(1) * DAY;
     let end = okno_lab::scenario::format_moment(okno_wire::Instant::from_secs(end.unsigned_abs()));
@@ -98,8 +104,9 @@ impl Observer for Counted {
     }
 }
 
-fn measure(days: u64, threads: usize) {
-    let scenario = scenario(days);
+fn measure(days: u64, folder: Option<&str>, threads: usize) {
+    let scenario = scenario(days, folder);
+    let days = scenario.end.since(scenario.start).as_secs() / 86_400;
     let (before, wall) = (core_seconds(), std::time::Instant::now());
     let mut counted = Counted::default();
     let summary = run(&scenario, &RunOptions { threads, ..RunOptions::default() }, &mut counted)
@@ -123,12 +130,15 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let value = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1));
     let days = value("--days").map_or(7, |days| days.parse().expect("--days takes a number"));
+    let folder = value("--scenario").map(String::as_str);
     if let Some(threads) = value("--measure") {
-        return measure(days, threads.parse().expect("a number"));
+        return measure(days, folder, threads.parse().expect("a number"));
     }
     let this = std::env::current_exe().expect("this program has a path");
     for threads in ["1", "2"] {
-        let words = ["--measure", threads, "--days", &days.to_string()].map(str::to_owned);
-        assert!(Command::new(&this).args(words).status().expect("it starts").success(), "the run failed");
+        let mut command = Command::new(&this);
+        command.args(["--measure", threads, "--days", &days.to_string()]);
+        command.args(folder.iter().flat_map(|folder| ["--scenario", *folder]));
+        assert!(command.status().expect("it starts").success(), "the run failed");
     }
 }
