@@ -220,3 +220,34 @@ fn a_twin_measures_the_same_things_and_no_box_touches_them() {
     assert!(censored.iter().any(|(_, truth)| !truth.is_blocked()));
     assert!(benign.iter().all(|(_, truth)| truth.acts.is_empty() && truth.benign));
 }
+
+#[test]
+fn behind_a_shared_address_acts_are_laid_to_the_probe_whose_flow_it_was() {
+    // The box stands at the border, where all subscribers of a mobile network have one address.
+    let text = TEXT
+        .replace("box = \"tspu\"\n", "box = \"gate\"\nplace = \"border\"\n")
+        .replace("networks = [\"mts\", \"obit\"]", "networks = [\"mts\"]")
+        .replace("per_cell = 1\n", "")
+        + r#"
+[[service]]
+id = "home.example"
+hosting = "selectel"
+speaks = ["udp-echo"]
+[[probe]]
+id = "other"
+tests = ["vpn_protocols"]
+inputs = ["wireguard://service:home.example"]
+every = "30m"
+[probe.options.vpn_protocols]
+packets = 4
+"#;
+    let all = measure(&text, 3, 1);
+    let blocked = |probe: &str| {
+        all.iter().filter(|(_, truth)| truth.probe.starts_with(probe) && truth.is_blocked()).count()
+    };
+    assert!(blocked("vpn") >= 5, "{}", blocked("vpn"));
+    assert_eq!(blocked("other"), 0);
+    let acts = all.iter().flat_map(|(_, truth)| &truth.acts);
+    assert!(acts.clone().all(|act| act.inside.ip.to_string().starts_with("11.19.")));
+    assert!(acts.count() > 0);
+}
