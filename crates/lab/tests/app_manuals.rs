@@ -1,5 +1,5 @@
-//! What the manuals of OONI's tests promise to the person who runs them: no host that was not named, no more time
-//! and bytes than is said.
+//! What the manuals of OONI's tests promise to the person who runs them: no host that was not named, no more
+//! time and bytes than is said.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,8 +12,8 @@ mod app_worlds;
 
 use app_worlds::{HELPER, TESTS, dropped, made};
 
-/// Runs a test behind a guard that admits its contacts and the helper alone; what it spent, whom it tried, and
-/// how many seconds it took.
+/// Runs a test behind a guard that admits its contacts and the helper alone; what it spent, whom it tried,
+/// and how many seconds it took.
 fn guarded(mut bench: Bench, name: &str) -> (Spent, Vec<Attempt>, f64) {
     let (test, input) = made(&mut bench, name);
     let mut contacts = test.contacts(input.as_deref());

@@ -1,5 +1,5 @@
-//! The two tests for boxes that read HTTP: nothing on the path, a box that puts headers in order, a proxy that
-//! answers in the server's place.
+//! The two tests for boxes that read HTTP: nothing on the path, a box that puts headers in order, a proxy
+//! that answers in the server's place.
 
 use okno_censor::{Context, Direction, Middlebox, Verdict};
 use okno_lab::probe::Bench;

@@ -1,9 +1,9 @@
-//! The examples of OONI's specification, key for key: what each test writes here has the keys and the types that
-//! its example has, and no others but those that are listed as ours.
+//! The examples of OONI's specification, key for key: what each test writes here has the keys and the types
+//! that its example has, and no others but those that are listed as ours.
 //!
 //! The lists stand in `spec_keys/`: `keys` is every path of the example with its types (nullable failures and
-//! TTLs added), `not_written` the paths of examples that are too old or too bare to be followed, `other_types`
-//! where ours differ, `ours` what the example has not; each with its reason.
+//! TTLs added), `not_written` the paths of examples that are too old or too bare to be followed,
+//! `other_types` where ours differ, `ours` what the example has not; each with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,7 +63,8 @@ const fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Every path below, with the types found there. Keys that are names (targets, lookups, header names) are `*`.
+/// Every path below, with the types found there. Keys that are names (targets, lookups, header names) are
+/// `*`.
 fn walk(value: &Value, path: &str, paths: &mut BTreeMap<String, BTreeSet<&'static str>>) {
     let is_binary = value.as_object().is_some_and(|map| map.len() == 2 && map.contains_key("format"));
     paths.entry(path.to_owned()).or_default().insert(if is_binary { "binary" } else { kind(value) });
@@ -111,7 +112,7 @@ fn differences(specified: &Specified, keys: &Value, root: &str) -> Vec<String> {
             continue;
         };
         let fits = |kind: &&str| allowed.split('|').any(|allowed| allowed == *kind);
-        if !kinds.iter().all(|kind| fits(kind)) && !is_listed(&specified.other_types, path) {
+        if !kinds.iter().all(fits) && !is_listed(&specified.other_types, path) {
             differences.push(format!("type of {path}: {kinds:?}, not {allowed}"));
         }
     }

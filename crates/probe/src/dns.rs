@@ -170,9 +170,11 @@ pub async fn query_within(
         // A name that no message can hold does not exist.
         return Answer::failed(Failure::DnsNxDomain);
     };
-    // OONI's pipeline takes the first event of a transaction for one of the connection, and wants its address.
+    // OONI's pipeline takes the first event of a transaction for one of the connection, and wants its
+    // address.
     scope.event("resolve_start", resolver.engine(), resolver.endpoint(), from, Ok(0));
-    // Futures of whole connections are large: they live on the heap, or every lookup would carry their weight.
+    // Futures of whole connections are large: they live on the heap, or every lookup would carry their
+    // weight.
     let work = async {
         match resolver {
             Resolver::System => ask_system(scope, name, kind).await,

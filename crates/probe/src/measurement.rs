@@ -83,8 +83,8 @@ pub struct Measurement {
     pub test_version: String,
 }
 
-/// Names of data formats (df-001 … df-008 without prefix and ending) by the list in which their records stand;
-/// all are in version 0.
+/// Names of data formats (df-001 … df-008 without prefix and ending) by the list in which their records
+/// stand; all are in version 0.
 const FORMATS: [(&str, &str); 5] = [
     ("dnst", "queries"),
     ("httpt", "requests"),

@@ -129,7 +129,7 @@ pub async fn bridge(world: World, mut stream: Box<dyn Stream>, cert: Cert) -> Op
 /// A directory, which tells everybody where he comes from.
 pub async fn directory(_: World, mut stream: Box<dyn Stream>) -> Option<()> {
     let mut chunk = [0; 4_096];
-    stream.read(&mut chunk).await.ok()?;
+    stream.read(&mut chunk).await.ok().filter(|taken| *taken > 0)?;
     let headers = [("X-Your-Address-Is", "11.19.0.200"), ("Content-Type", "text/plain")];
     let response = okno_wire::http::response(200, "OK", &headers, &[b'x'; 5_000]);
     stream.write_all(&response).await.ok()?;

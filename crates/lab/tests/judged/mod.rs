@@ -1,7 +1,7 @@
 //! From test keys to a judgement: the envelope of a measurement around them, `okno_ingest`, `okno_detect`.
 //!
-//! Healthy measurements of other networks become the baseline, as they would in the observatory: tests without
-//! a helper are judged against it.
+//! Healthy measurements of other networks become the baseline, as they would in the observatory: tests
+//! without a helper are judged against it.
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use okno_detect::{Baseline, BaselineBuilder, Facts, Judge, Knowledge, Ruleset, Summary, sum_up};

@@ -1,7 +1,8 @@
 //! `http_header_field_manipulation` (ts-006): a request in odd capitals, and how it arrived.
 //!
-//! Written by hand onto TCP: an HTTP library would put the capitals right. The helper answers with the request
-//! line and headers as JSON; a box that reads HTTP puts names in order, adds headers or answers itself.
+//! Written by hand onto TCP: an HTTP library would put the capitals right. The helper answers with the
+//! request line and headers as JSON; a box that reads HTTP puts names in order, adds headers or answers
+//! itself.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

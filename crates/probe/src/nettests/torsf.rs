@@ -1,10 +1,10 @@
 //! `torsf` (ts-030), as far as it goes without a tor binary: STUN, the broker behind its front, and a
 //! volunteer's proxy up to the first flights of DTLS.
 //!
-//! The keys that only tor can fill (`success`, `tor_progress`, `tor_version` …) are null or empty: nothing was
-//! bootstrapped and nothing is claimed. `failure` is that of the first step that failed. Each step also stands
-//! in `arms`. Neither the own address nor the volunteer's is written: the request to the broker carries the
-//! former, so `requests` is left out.
+//! The keys that only tor can fill (`success`, `tor_progress`, `tor_version` …) are null or empty: nothing
+//! was bootstrapped and nothing is claimed. `failure` is that of the first step that failed. Each step also
+//! stands in `arms`. Neither the own address nor the volunteer's is written: the request to the broker
+//! carries the former, so `requests` is left out.
 
 use core::time::Duration;
 use std::rc::Rc;
