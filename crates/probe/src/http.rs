@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use okno_model::Failure;
 
 use crate::limits;
-use crate::net::{Endpoint, NetErrorKind, within};
+use crate::net::{Endpoint, NetErrorKind, Task, within};
 use crate::tls::failure_of as tls_failure;
 use crate::trace::{Headers, HttpRecord, Scope};
 
@@ -356,7 +356,7 @@ pub fn failure_of(error: &hyper::Error) -> Failure {
 /// Futures that hyper's HTTP/2 wants to run, polled with the connection.
 #[derive(Clone, Default)]
 struct Tasks {
-    waiting: Rc<RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>>>,
+    waiting: Rc<RefCell<Vec<Task<'static, ()>>>>,
 }
 
 impl Tasks {

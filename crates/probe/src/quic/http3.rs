@@ -157,7 +157,7 @@ impl SendStream<Bytes> for Lane {
     }
 
     fn poll_finish(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
-        if let Poll::Pending = self.poll_ready(poller)? {
+        if self.poll_ready(poller)?.is_pending() {
             return Poll::Pending;
         }
         if !self.finished {
