@@ -5,6 +5,8 @@
 //! cell of a matrix.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use okno_censor::profile::Profile;
@@ -14,6 +16,8 @@ use okno_ingest::reference::Reference;
 use okno_ingest::{Extractor, Line, Origin};
 use okno_lab::net::Net;
 use okno_lab::probe::{Bench, Server};
+use okno_lab::run::{self, MeasurementTruth, Observer, ProbeMeasurement, RunOptions};
+use okno_lab::scenario::{Overrides, Scenario};
 use okno_lab::services::dns::NameRule;
 use okno_lab::services::shared;
 use okno_lab::services::web::{Web, serve_https};
@@ -441,6 +445,69 @@ fn a_path_that_loses_large_packets_is_not_called_a_cut_after_the_first_segment()
         let verdicts = judged("hello_matrix", NAME, &keys);
         let lost = verdicts.iter().any(|said| said.rule == "tcp.hello.large_lost");
         assert!(lost && verdicts.iter().all(|said| said.state != "blocked"), "{seed}: {verdicts:?}");
+    }
+}
+
+#[derive(Default)]
+struct Kept(Vec<(String, MeasurementTruth)>);
+
+impl Observer for Kept {
+    fn measurement(&mut self, measurement: &ProbeMeasurement<'_>) -> Result<(), String> {
+        self.0.push((measurement.line.to_owned(), measurement.truth.clone()));
+        Ok(())
+    }
+}
+
+/// All measurements of `scenarios/tell-apart/hellos.toml`, with what really happened.
+fn hellos(seed: u64) -> Vec<(String, MeasurementTruth)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/tell-apart/hellos.toml");
+    let overrides = Overrides { seed: Some(seed), ..Overrides::default() };
+    let scenario = Scenario::load(&path, &overrides).unwrap_or_else(|error| panic!("{error}"));
+    let mut kept = Kept::default();
+    let options = RunOptions { threads: 2, ..RunOptions::default() };
+    run::run(&scenario, &options, &mut kept).unwrap_or_else(|error| panic!("{error}"));
+    kept.0
+}
+
+#[test]
+fn in_a_scenario_every_accusation_is_of_what_a_box_did_and_nothing_done_is_missed() {
+    for seed in [1, 2] {
+        let mut found: BTreeSet<String> = BTreeSet::new();
+        let mut innocent = 0;
+        for (line, truth) in hellos(seed) {
+            let row: Value = serde_json::from_str(&line).unwrap();
+            let (test, input) = (row["test_name"].as_str().unwrap(), row["input"].as_str().unwrap_or(""));
+            let verdicts = judged(test, input, &row["test_keys"]);
+            let accused: Vec<_> = verdicts.iter().filter(|said| said.state == "blocked").collect();
+            let acts: Vec<_> =
+                truth.acts.iter().filter(|act| act.visible).map(|act| act.mechanism.as_str()).collect();
+            let at = format!("seed {seed}, {} {test} {input}: {verdicts:?}; acts {acts:?}\n", truth.cell);
+            let arms: String = row["test_keys"]["arms"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|arm| format!("{arm}\n"))
+                .collect();
+            assert_eq!(accused.is_empty(), acts.is_empty(), "{at}{arms}");
+            for said in accused {
+                assert!(acts.contains(&said.mechanism.as_str()), "{at}{arms}");
+                found.insert(said.rule.clone());
+            }
+            innocent += usize::from(acts.is_empty());
+        }
+        for rule in [
+            "app.hello.telegram.silence",
+            "quic.matrix.neutral_passes",
+            "tls.ech_matrix.name.reset",
+            "tls.ech_matrix.name_and_extension",
+            "tls.location.hello_dropped",
+            "tls.location.reset_injected",
+            "tls.location.reset_rewritten",
+            "tls.location.silence_after_hello",
+        ] {
+            assert!(found.contains(rule), "seed {seed}: {rule} not in {found:?}");
+        }
+        assert!(innocent >= 20, "seed {seed}: {innocent}");
     }
 }
 
