@@ -128,14 +128,12 @@ async fn answer_stream(net: &World, mut stream: Box<dyn Stream>, budget: &RefCel
     let mut buffer = Vec::new();
     let mut framed = None;
     loop {
-        let Some(Ok(taken @ 1..)) = within(&**net, IDLE, read_some(stream.as_mut(), &mut buffer)).await
-        else {
+        let Some(Ok(1..)) = within(&**net, IDLE, read_some(stream.as_mut(), &mut buffer)).await else {
             return;
         };
         if !budget.borrow_mut().takes(remote.ip, net.now()) || buffer.len() > MOST {
             return;
         }
-        let _ = taken;
         // A client's reset of OpenVPN is 14 bytes behind their length; all else is sent back as it comes.
         if framed.is_none() && buffer.len() >= 3 {
             framed = Some(buffer[..2] == [0, 14] && openvpn::Opcode::of(buffer[2]).is_some());

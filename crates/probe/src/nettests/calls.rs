@@ -2,8 +2,8 @@
 //!
 //! Calls of messengers were degraded, not cut: one protocol loses packets at random while the rest of the
 //! path is clean (regulator's statement of 13 August 2025; the knob "capacity" of
-//! https://github.com/DanielLavrushin/tspu-docs ch. 17.3). So this test counts: loss, jitter and round trips of
-//! media both ways, beside random datagrams of the same sizes and rate, TCP and ICMP on the same path.
+//! https://github.com/DanielLavrushin/tspu-docs ch. 17.3). So this test counts: loss, jitter and round trips
+//! of media both ways, beside random datagrams of the same sizes and rate, TCP and ICMP on the same path.
 
 use core::net::IpAddr;
 use core::time::Duration;

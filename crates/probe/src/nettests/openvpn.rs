@@ -1,6 +1,7 @@
 //! `openvpn`: OONI's test of one OpenVPN endpoint by one handshake (ts-040).
 //!
-//! Keys and the names of stages and opcodes are OONI's (https://github.com/ooni/spec/blob/master/nettests/ts-040-openvpn.md).
+//! Keys and the names of stages and opcodes are OONI's
+//! (https://github.com/ooni/spec/blob/master/nettests/ts-040-openvpn.md).
 //! The server's certificate is not judged: nothing goes through the channel that was a secret (drawn key
 //! material, a request for options), and providers' certificates bear no names that could be checked.
 

@@ -1,6 +1,7 @@
 //! `stunreachability`: OONI's test of one STUN server by one binding request (ts-025).
 //!
-//! Keys, names and the classes of failure are OONI's (https://github.com/ooni/spec/blob/master/nettests/ts-025-stun-reachability.md).
+//! Keys, names and the classes of failure are OONI's
+//! (https://github.com/ooni/spec/blob/master/nettests/ts-025-stun-reachability.md).
 //! The answer holds the own address: it is read, compared with nothing, and not kept.
 
 use core::time::Duration;

@@ -27,7 +27,7 @@ pub struct VpnProtocols {
     /// data messages after the handshake. More than two of WireGuard and fifteen of OpenVPN are said to pass
     /// before the silence, counted both ways (https://github.com/net4people/bbs/issues/274)
     pub packets: u32,
-    /// bytes of each; the sizes rule of 2024 counts 411 and more (https://github.com/net4people/bbs/issues/363)
+    /// bytes of each; the rule of 2024 counts 411 and more (https://github.com/net4people/bbs/issues/363)
     pub bytes: usize,
     /// bytes that stay below that rule
     pub small_bytes: usize,

@@ -184,7 +184,7 @@ impl Bout<'_> {
                 Ok(_) => {}
                 Err(error) => {
                     last = Some(error);
-                    // Five in vain say as much as twenty, and what the system forbids need not be asked again.
+                    // Five in vain say as much as twenty; what the system forbids need not be asked again.
                     let vain = arm.received_packets == 0 && arm.sent_packets >= 5;
                     if vain || error.kind != NetErrorKind::TimedOut {
                         break;

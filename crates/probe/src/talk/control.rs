@@ -1,9 +1,9 @@
 //! OpenVPN's control channel as a stream: TLS goes through it as through a connection.
 //!
 //! Either side, over UDP or TCP, without tls-auth and tls-crypt
-//! (https://openvpn.net/community-docs/openvpn-protocol.html). Packets are numbered, acknowledged at once, put
-//! in order, and over UDP sent again until they are acknowledged. Each packet is told to a [`Log`], which keeps
-//! what OONI's openvpn test writes of it and no contents.
+//! (https://openvpn.net/community-docs/openvpn-protocol.html). Packets are numbered, acknowledged at once,
+//! put in order, and over UDP sent again until they are acknowledged. Each packet is told to a [`Log`], which
+//! keeps what OONI's openvpn test writes of it and no contents.
 
 use core::cell::RefCell;
 use core::pin::Pin;

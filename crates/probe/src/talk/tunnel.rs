@@ -169,7 +169,7 @@ impl Speech for Client {
             },
             Tunnel::Ikev2 => ike_message(step, self.session(), self.peer, net),
             Tunnel::L2tp => l2tp_control(if step == 0 { 1 } else { 3 }, step as u16, self.peer as u16),
-            // Salt, length block and an address inside: some hundred bytes (https://shadowsocks.org/doc/aead.html).
+            // Salt, length block and an address inside (https://shadowsocks.org/doc/aead.html).
             Tunnel::Shadowsocks | Tunnel::ShadowsocksUdp => featureless(net, 180 + below(net, 60) as usize),
         }
     }
