@@ -126,9 +126,9 @@ impl<'a> Trials<'a> {
         scope
     }
 
-    /// Connects, says Firefox's hello and waits for anything of TLS. The arm's name, role and round are given; what
-    /// came stands in its note, and whether the stack saw the hello acknowledged in `value` (bytes that were
-    /// not). Chrome's is on lists of fingerprints that are filtered or counted
+    /// Connects, says Firefox's hello and waits for anything of TLS. The arm's name, role and round are
+    /// given; what came stands in its note, and whether the stack saw the hello acknowledged in `value`
+    /// (bytes that were not). Chrome's is on lists of fingerprints that are filtered or counted
     /// (https://github.com/net4people/bbs/issues/546), and would be a cause of its own.
     pub async fn hello(&self, arm: Arm, to: Endpoint, name: &str, patience: Duration) {
         let flight = preset::firefox(u64::from_le_bytes(random(&**self.world())), filled(name), false);

@@ -58,11 +58,15 @@ impl Default for AddressBlock {
 static MANUAL: Manual = Manual {
     title: "whether an address is silenced, or its block, or all abroad, or its server is down",
     trigger: "SYNs and echo requests to the address, some from fresh ports",
-    control: "other ports of it, addresses beside it, places at home and abroad, and the helper's connect to it",
-    logic: "silent on every port and to echo requests, while the helper reaches it and others answer here: the address \
-            is blocked; the helper does not reach it either: it is down; all abroad is silent: a list or isolation; \
+    control: "other ports of it, addresses beside it, places at home and abroad, and the helper's connect \
+            to it",
+    logic: "silent on every port and to echo requests, while the helper reaches it and others answer \
+            here: the address \
+            is blocked; the helper does not reach it either: it is down; all abroad is silent: a list or \
+            isolation; \
             it answers first and not some minutes later: banned after use",
-    blind: "without a helper a server that is down looks the same; neighbours that do not exist are silent too",
+    blind: "without a helper a server that is down looks the same; neighbours that do not exist are \
+            silent too",
     bytes: 4_000,
     seconds: 120,
     risk: Risk::Elevated,

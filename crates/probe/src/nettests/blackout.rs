@@ -1,9 +1,9 @@
 //! `blackout`: what still answers when little does?
 //!
-//! A captive portal is looked for first; then the first routers (by echo requests that end on the way, so that
-//! no private address is contacted), the system's resolver, places at home and abroad by name and by address,
-//! and one page at home for the speed. Whether other operators of the region are silent too, one probe cannot
-//! know (https://github.com/net4people/bbs/issues/515).
+//! A captive portal is looked for first; then the first routers (by echo requests that end on the way, so
+//! that no private address is contacted), the system's resolver, places at home and abroad by name and by
+//! address, and one page at home for the speed. Whether other operators of the region are silent too, one
+//! probe cannot know (https://github.com/net4people/bbs/issues/515).
 
 use core::time::Duration;
 
@@ -64,10 +64,13 @@ static MANUAL: Manual = Manual {
     title: "whether nothing passes, and whether that is a portal, the own line, or the network",
     trigger: "none: it looks at what is there",
     control: "a portal check, the first routers, the resolver, places at home and abroad",
-    logic: "a portal answers: log in first; the first router is silent, or the system has no route: the own line; \
-            routers say unreachable: an outage beyond; routers answer and everything behind them is silent, home \
+    logic: "a portal answers: log in first; the first router is silent, or the system has no route: the \
+            own line; \
+            routers say unreachable: an outage beyond; routers answer and everything behind them is \
+            silent, home \
             included: a blackout, or an outage that says nothing; home answers: no blackout",
-    blind: "an outage of the operator that drops in silence looks the same: ask other operators and fixed lines \
+    blind: "an outage of the operator that drops in silence looks the same: ask other operators and fixed \
+            lines \
             of the region, and routing",
     bytes: 120_000,
     seconds: 150,

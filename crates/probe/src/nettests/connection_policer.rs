@@ -53,15 +53,19 @@ static MANUAL: Manual = Manual {
     title: "whether many TLS connections in a row are frozen, for one name, and for how long",
     trigger: "26 TLS hellos with the target's name to its server, 50 ms apart",
     control: "a neutral name and no name to the same server, the same name to another server, and time",
-    logic: "the first pass and later ones stall after TCP has opened, other names pass, and it ends after about 60 or \
-            120 s: a policer of connections; all names stall: the server's own limit; TCP itself fails, to other \
+    logic: "the first pass and later ones stall after TCP has opened, other names pass, and it ends after \
+            about 60 or \
+            120 s: a policer of connections; all names stall: the server's own limit; TCP itself fails, \
+            to other \
             servers too: the ports of a shared address are used up",
-    blind: "a policer that looks for another fingerprint; the hellos are a browser's, the handshakes stop after \
+    blind: "a policer that looks for another fingerprint; the hellos are a browser's, the handshakes stop \
+            after \
             the server's answer; behind a shared address (100.64.0.0/10, RFC 6598) a finding weighs less",
     bytes: 150_000,
     seconds: 200,
     risk: Risk::Elevated,
-    risk_note: "opens 26 connections in a second or two, as a browser on a heavy page may, and repeats the name",
+    risk_note: "opens 26 connections in a second or two, as a browser on a heavy page may, and repeats \
+            the name",
     source: "https://github.com/net4people/bbs/issues/546",
 };
 

@@ -43,7 +43,8 @@ static MANUAL: Manual = Manual {
     title: "how many IP fragments of one packet pass",
     trigger: "one UDP datagram to a partner that consents, cut into 46 fragments",
     control: "the same datagram whole, in 2, and in 45 fragments",
-    logic: "45 pass and 46 do not: a device of the kind that holds 45 is on the path; all pass: none is; two do not \
+    logic: "45 pass and 46 do not: a device of the kind that holds 45 is on the path; all pass: none is; \
+            two do not \
             pass: fragments are dropped here anyway, and nothing is told",
     blind: "whether that device filters anything; paths that drop all fragments; needs the right to send raw \
             packets, and a way without a NAT that reassembles",

@@ -42,8 +42,10 @@ impl Default for Initiation {
 static MANUAL: Manual = Manual {
     title: "whether interference depends on who opens the connection, and on which way the name goes",
     trigger: "a TLS hello with the target's name on a connection that the probe opens",
-    control: "the same on a connection that the partner opens; neutral names on both; the hello said by the partner",
-    logic: "fails from inside and works from outside, while neutral names work on both: the rule looks at flows \
+    control: "the same on a connection that the partner opens; neutral names on both; the hello said by \
+            the partner",
+    logic: "fails from inside and works from outside, while neutral names work on both: the rule looks at \
+            flows \
             that subscribers open; fails on both: it does not care; the partner's own hello works where the \
             probe's fails: the box reads one way only",
     blind: "behind a NAT no connection comes in, and only the first part is told",

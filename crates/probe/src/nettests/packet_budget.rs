@@ -61,11 +61,13 @@ impl Default for PacketBudget {
 static MANUAL: Manual = Manual {
     title: "whether connections to a server freeze after a number of packets or bytes",
     trigger: "a transfer of 64 KiB down and one up, and a hello in 64 small pieces",
-    control: "the same hello in one segment, one full segment, and the transfer from servers in other networks",
+    control: "the same hello in one segment, one full segment, and the transfer from servers in other \
+            networks",
     logic: "transfers stop for good after some kB without a reset, again and at the same place, and the full \
             segment and other networks pass: a budget; the small pieces freeze too: it counts packets; only \
             they pass: it counts bytes; the full segment is lost at once: the path loses large packets",
-    blind: "a budget above the page's size; a server that is exempt; for a claim about a network ask three servers \
+    blind: "a budget above the page's size; a server that is exempt; for a claim about a network ask \
+            three servers \
             of it and one at home",
     bytes: 400_000,
     seconds: 90,

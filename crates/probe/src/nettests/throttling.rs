@@ -56,15 +56,19 @@ impl Default for Throttling {
 static MANUAL: Manual = Manual {
     title: "whether a flow is slowed for the name it shows, and by policing or by a queue",
     trigger: "a TLS hello with the target's name, to a partner that consents",
-    control: "the same transfer with a neutral name, and with every bit inverted, from the same address and port",
-    logic: "slow with the name alone, in bursts with gaps and a steady round trip: policing by name; all slow and \
+    control: "the same transfer with a neutral name, and with every bit inverted, from the same address \
+            and port",
+    logic: "slow with the name alone, in bursts with gaps and a steady round trip: policing by name; all \
+            slow and \
             round trips grow: a queue; both names slow and the scrambled flow fast: the protocol is degraded",
-    blind: "throttling bound to the target's own address; what begins only after minutes or megabytes; a filter \
+    blind: "throttling bound to the target's own address; what begins only after minutes or megabytes; a \
+            filter \
             that exempts the partner's network",
     bytes: 2_800_000,
     seconds: 110,
     risk: Risk::Elevated,
-    risk_note: "sends the target's name in the clear, as opening the site would, several times in two minutes",
+    risk_note: "sends the target's name in the clear, as opening the site would, several times in two \
+            minutes",
     source: "IMC 2021, doi:10.1145/3487552.3487858; https://wehe.meddle.mobi",
 };
 

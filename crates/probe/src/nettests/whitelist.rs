@@ -1,4 +1,5 @@
-//! `whitelist`: does the network admit only what is on a list, and is the list one of addresses, names, or both?
+//! `whitelist`: does the network admit only what is on a list, and is the list one of addresses, names, or
+//! both?
 //!
 //! Known places at home and abroad under their own names; then foreign names shown to an address at home (fix
 //! the address, vary the name), and names from home shown to addresses abroad (fix the name, vary the
@@ -42,11 +43,16 @@ impl Default for Whitelist {
 static MANUAL: Manual = Manual {
     title: "whether only listed places are admitted, by address, by name, or by both",
     trigger: "TLS hellos to places abroad that nothing else blocks",
-    control: "the same to places at home; foreign names at an address at home, home's names at addresses abroad",
-    logic: "home works and all places abroad fail: a list; a foreign name works at home's address: by address; \
-            home's name works abroad: by name; neither: by both; home fails as well: no list but a blackout or an \
+    control: "the same to places at home; foreign names at an address at home, home's names at addresses \
+            abroad",
+    logic: "home works and all places abroad fail: a list; a foreign name works at home's address: by \
+            address; \
+            home's name works abroad: by name; neither: by both; home fails as well: no list but a \
+            blackout or an \
             outage",
-    blind: "which device holds the list; lists that change by the minute and by cell: repeat; an isolation drill \
+    blind: "which device holds the list; lists that change by the minute and by cell: repeat; where TCP \
+            itself does not open abroad, a cut cable looks the same; an \
+            isolation drill \
             looks like a list by address",
     bytes: 30_000,
     seconds: 130,

@@ -1,7 +1,7 @@
 //! Arms over TCP: speed, packet budgets, limits on connections, direction of initiation.
 //!
-//! Speeds are compared with each other, never with a line's promise: a slow line is slow for every arm. What is
-//! about places (whitelists, blackouts) stands in [`super::places`].
+//! Speeds are compared with each other, never with a line's promise: a slow line is slow for every arm.
+//! What is about places (whitelists, blackouts) stands in [`super::places`].
 
 use okno_model::{FailureKind, Layer, Observation};
 
@@ -11,15 +11,17 @@ use crate::rules::Limits;
 use crate::signs::{Sign, Signs};
 
 /// Below this part of a comparison's speed the target counts as slower: policing holds transfers down to some
-/// tenth of the line (TSPU 2021: 130–150 kbit/s, Xue et al., IMC 2021), neighbours on one line differ by less.
+/// tenth of the line (TSPU 2021: 130–150 kbit/s, Xue et al., IMC 2021), neighbours on one line differ by
+/// less.
 const SLOWER: f64 = 1.0 / 3.0;
-/// Share of 100 ms without a byte from which arrivals count as bursts. A bucket of 16 KB at 140 kbit/s left half
-/// of them empty in the lab, a slow line none, a line that loses a tenth as many: loss is looked at beside it.
+/// Share of 100 ms without a byte from which arrivals count as bursts. A bucket of 16 KB at 140 kbit/s left
+/// half of them empty in the lab, a slow line none, a line that loses a tenth as many: loss is looked at
+/// beside it.
 const IDLE: f64 = 0.3;
 /// A queue: the round trip at least so many times what it was, and so many ms longer. Hand-set.
 const QUEUE: (f64, f64) = (2.0, 100.0);
-/// Where a budget of packets or bytes has been seen to end, with room on either side: 14 to 34 kB, raw transfers
-/// up to 100 kB (https://github.com/net4people/bbs/issues/490).
+/// Where a budget of packets or bytes has been seen to end, with room on either side: 14 to 34 kB, raw
+/// transfers up to 100 kB (https://github.com/net4people/bbs/issues/490).
 const BUDGET: core::ops::RangeInclusive<u64> = 5_000..=150_000;
 /// Two freezes at one place differ by no more than a segment or two of each other.
 const SAME_PLACE: u64 = 4_000;
@@ -56,7 +58,8 @@ fn speeds(arms: &[&Observation<'_>], limits: Limits, signs: &mut Signs) {
     let slowest = |role| of(role).reduce(f64::min);
     let Some(target) = median(arms, Role::Target, speed) else { return };
     let bytes = |role| median(arms, role, |arm| arm.rx_bytes.map(|bytes| bytes as f64)).unwrap_or(0.0);
-    // A comparison that is slow itself shows a slow line, one that was short shows the first flight; one run that was slow by chance shows nothing.
+    // A comparison that is slow itself shows a slow line, one that was short shows the first flight; one
+    // run that was slow by chance shows nothing.
     let slower = |other: Role| {
         median(arms, other, speed).is_some_and(|speed| speed > slow && target < speed * SLOWER)
             && fastest(Role::Target) < slowest(other)
