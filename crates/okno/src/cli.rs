@@ -27,6 +27,8 @@ pub enum Command {
     Rules(Rules),
     /// List or import reference data: who announces an address, blockpages, test lists
     Reference(Reference),
+    /// Measure: one honest session on this machine's network
+    Probe(crate::probe::Probe),
     /// Rehearse: captures and scenarios against documented boxes
     Lab(crate::lab::Lab),
 }

@@ -4,6 +4,7 @@ mod cli;
 mod facts;
 mod lab;
 mod observe;
+mod probe;
 mod reference;
 mod report;
 mod rules;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Tables(args) => tables::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Reference(args) => reference::run(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Lab(args) => lab::run(&args),
     };
     match result {

@@ -74,19 +74,21 @@ fn links(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// Compares the page of tables with what `okno tables --markdown` prints.
-pub fn check_tables(written: &str, printed: &str) -> Vec<Finding> {
+/// Pages that commands print: file, and the command after `okno`.
+pub const PRINTED: &[(&str, &[&str])] = &[
+    ("docs/probe-tests.md", &["probe", "manual", "--markdown"]),
+    ("docs/tables.md", &["tables", "--markdown"]),
+];
+
+/// Compares a page with what its command prints.
+pub fn check_printed(page: &'static str, command: &[&str], written: &str, printed: &str) -> Vec<Finding> {
     if written == printed {
         return Vec::new();
     }
     let line = written.lines().zip(printed.lines()).position(|(a, b)| a != b);
     let line = line.unwrap_or_else(|| written.lines().count().min(printed.lines().count())) + 1;
-    vec![Finding::new(
-        "docs/tables.md",
-        line,
-        "differs from the tables of the command",
-        "run `okno tables --markdown > docs/tables.md`",
-    )]
+    let fix = format!("run `okno {} > {page}`", command.join(" "));
+    vec![Finding::new(page, line, "differs from what the command prints", fix)]
 }
 
 #[cfg(test)]
@@ -100,9 +102,10 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_table_is_named_by_its_first_line() {
-        assert!(check_tables("a\nb\n", "a\nb\n").is_empty());
-        assert_eq!(check_tables("a\nb\n", "a\nc\n")[0].line, 2);
-        assert_eq!(check_tables("a\n", "a\nc\n")[0].line, 2);
+    fn a_changed_page_is_named_by_its_first_line() {
+        let check = |written, printed| check_printed("docs/a.md", &["a"], written, printed);
+        assert!(check("a\nb\n", "a\nb\n").is_empty());
+        assert_eq!(check("a\nb\n", "a\nc\n")[0].line, 2);
+        assert_eq!(check("a\n", "a\nc\n")[0].line, 2);
     }
 }

@@ -74,7 +74,7 @@ pub fn report(root: &Path) -> Result<bool> {
     findings.extend(documents::check_links(root)?);
     findings.extend(samples(root));
     let good = print(&findings);
-    Ok(report_tables(root)? && good)
+    Ok(report_printed(root)? && good)
 }
 
 /// Writes the present sizes into `xtask/ratchet.toml`.
@@ -84,18 +84,22 @@ pub fn write_ratchet(root: &Path) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Compares `docs/tables.md` with what the command prints; true also when the command was not built yet.
-pub fn report_tables(root: &Path) -> Result<bool> {
+/// Compares pages with what commands print; true also when the command was not built yet.
+pub fn report_printed(root: &Path) -> Result<bool> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let binary = target.join("release/okno");
     if !binary.exists() {
-        println!("docs/tables.md not compared: {} is not built", binary.display());
+        println!("pages of commands not compared: {} is not built", binary.display());
         return Ok(true);
     }
-    let output = Command::new(&binary).args(["tables", "--markdown"]).current_dir(root).output()?;
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    let written = std::fs::read_to_string(root.join("docs/tables.md")).unwrap_or_default();
-    Ok(print(&documents::check_tables(&written, &printed)))
+    let mut found = Vec::new();
+    for (page, command) in documents::PRINTED {
+        let output = Command::new(&binary).args(*command).current_dir(root).output()?;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let written = std::fs::read_to_string(root.join(page)).unwrap_or_default();
+        found.extend(documents::check_printed(page, command, &written, &printed));
+    }
+    Ok(print(&found))
 }
 
 fn samples(root: &Path) -> Vec<Finding> {

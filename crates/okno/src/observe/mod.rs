@@ -98,7 +98,7 @@ fn available() -> usize {
 }
 
 /// The language asked for, else that of the user's system.
-fn lang(language: Option<Language>) -> Lang {
+pub fn lang(language: Option<Language>) -> Lang {
     match language {
         Some(Language::En) => Lang::En,
         Some(Language::Ru) => Lang::Ru,

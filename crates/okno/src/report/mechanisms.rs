@@ -7,7 +7,7 @@ use super::Lang;
 
 /// The clause for a dot path. A path that the taxonomy lacks is answered by its nearest known ancestor;
 /// `None` when there is none.
-pub(super) fn clause(path: &str, lang: Lang) -> Option<&'static str> {
+pub fn clause(path: &str, lang: Lang) -> Option<&'static str> {
     let mut path = path;
     loop {
         if let Some((_, en, ru)) = CLAUSES.iter().find(|row| row.0 == path) {

@@ -18,7 +18,7 @@ mod format;
 mod found;
 mod heat;
 mod html;
-mod mechanisms;
+pub mod mechanisms;
 mod notes;
 mod quality;
 mod tables;
