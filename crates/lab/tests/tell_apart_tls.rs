@@ -1,8 +1,8 @@
 //! Pairs that look alike to a client, told apart: names, versions, ECH, resets, silence and certificates.
 //!
-//! Each world has one cause on the path, or none; the probe measures, ingest reads, detect judges, for several
-//! seeds. The rows are those of the discriminating table of docs on tests: whose reset, which silence, which
-//! cell of a matrix.
+//! Each world has one cause on the path, or none; the probe measures, ingest reads, detect judges, for
+//! several seeds. The rows are those of the discriminating table of docs on tests: whose reset, which
+//! silence, which cell of a matrix.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;

@@ -43,8 +43,8 @@ pub struct Request {
 }
 
 /// User-Agent of OONI's probe (probe-cli `internal/model/http.go`, HTTPHeaderUserAgent).
-pub const USER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/117.0.0.0 \
-     Safari/537.3";
+pub const USER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like \
+     Gecko) Chrome/117.0.0.0 Safari/537.3";
 /// Accept of OONI's probe (probe-cli `internal/model/http.go`, HTTPHeaderAccept).
 pub const ACCEPT: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 /// Accept-Language of OONI's probe (probe-cli `internal/model/http.go`, HTTPHeaderAcceptLanguage).

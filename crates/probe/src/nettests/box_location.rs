@@ -1,9 +1,10 @@
 //! `box_location`: what breaks a handshake with a name, how soon, with whose TTL, and how far away.
 //!
-//! First whole handshakes with the suspected and a neutral name, each with a request: how it ended, when after
-//! the hello, and where raw packets are allowed, whether a reset bears the TTL of the server's SYN/ACK. Then hellos that live for one hop,
-//! two, three …: a reset from the way shows an injector and its distance; where hops report the neutral
-//! name's hello and not the suspected one's, a box in the path swallows it. Routers are written as prefixes.
+//! First whole handshakes with the suspected and a neutral name, each with a request: how it ended, when
+//! after the hello, and where raw packets are allowed, whether a reset bears the TTL of the server's
+//! SYN/ACK. Then hellos that live for one hop, two, three …: a reset from the way shows an injector and its
+//! distance; where hops report the neutral name's hello and not the suspected one's, a box in the path
+//! swallows it. Routers are written as prefixes.
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -60,12 +61,12 @@ static MANUAL: Manual = Manual {
     title: "what answers a forbidden name, and how many hops away",
     trigger: "TLS hellos with the suspected name, whole and with a limited TTL",
     control: "the same with a neutral name to the same address",
-    logic: "a reset sooner than a round trip, or with another TTL than the server's, is injected; one round trip \
-            late and with the server's TTL it is the server's own packet, changed on the way; silence with the \
-            hello acknowledged or not tells dropping after from dropping at the hello; the first TTL at which \
-            the names fare differently is the place",
-    blind: "boxes that change answers show no place: nothing answers a hello that does not arrive; routers that \
-            send no ICMP; without raw packets the TTL of a reset",
+    logic: "a reset sooner than a round trip, or with another TTL than the server's, is injected; one \
+            round trip late and with the server's TTL it is the server's own packet, changed on the way; \
+            silence with the hello acknowledged or not tells dropping after from dropping at the hello; \
+            the first TTL at which the names fare differently is the place",
+    blind: "boxes that change answers show no place: nothing answers a hello that does not arrive; routers \
+            that send no ICMP; without raw packets the TTL of a reset",
     bytes: 80_000,
     seconds: 40,
     risk: Risk::Elevated,

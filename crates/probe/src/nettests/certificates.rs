@@ -1,8 +1,8 @@
 //! `certificates`: is the certificate that stands at a name the site's own, or somebody else's on the way?
 //!
-//! Handshakes without and with judging the chain: at the address that the system's resolver gave, at those that
-//! another resolver gave, with the name and with a neutral one; and the same endpoint as the helper saw it.
-//! Each arm bears the SHA-256 of the leaf; whole chains stand in `tls_handshakes`.
+//! Handshakes without and with judging the chain: at the address that the system's resolver gave, at those
+//! that another resolver gave, with the name and with a neutral one; and the same endpoint as the helper saw
+//! it. Each arm bears the SHA-256 of the leaf; whole chains stand in `tls_handshakes`.
 
 use core::net::IpAddr;
 
@@ -62,17 +62,18 @@ impl Default for Certificates {
 static MANUAL: Manual = Manual {
     title: "whether a site's certificate is substituted on the way",
     trigger: "a TLS handshake with the name, at the address that the resolver gives",
-    control: "the name at addresses of another resolver, a neutral name at the same address, the helper's handshake \
-              with the same endpoint",
-    logic: "the chain does not verify here and does from outside or at another address: substituted; it does not \
-            verify anywhere: the site's own fault, or its own choice of authority; a state's authority for a site \
-            that shows another chain elsewhere: interception by the state",
-    blind: "substitution by an authority that clients trust, where the other views are on the same path; TLS 1.3 \
-            behind a box that lets certificates pass",
+    control: "the name at addresses of another resolver, a neutral name at the same address, the helper's \
+              handshake with the same endpoint",
+    logic: "the chain does not verify here and does from outside or at another address: substituted; it \
+            does not verify anywhere: the site's own fault, or its own choice of authority; a state's \
+            authority for a site that shows another chain elsewhere: interception by the state",
+    blind: "substitution by an authority that clients trust, where the other views are on the same path; \
+            TLS 1.3 behind a box that lets certificates pass",
     bytes: 40_000,
     seconds: 60,
     risk: Risk::Elevated,
-    risk_note: "shows the site's name to whoever looks at your traffic, a few times, as opening the site would",
+    risk_note: "shows the site's name to whoever looks at your traffic, a few times, as opening the site \
+            would",
     source: "https://censoredplanet.org/kazakhstan; certificate verification of RFC 9525",
 };
 

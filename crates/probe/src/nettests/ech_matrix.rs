@@ -1,7 +1,7 @@
 //! `ech_matrix`: the 2×2 of ECH: extension or none, the suspected outer name or a neutral one.
 //!
-//! Four hellos that differ in nothing else go to one address. The extension is GREASE, which no filter can tell
-//! from the real thing (RFC 9849 §6.2), so the server need not know ECH.
+//! Four hellos that differ in nothing else go to one address. The extension is GREASE, which no filter can
+//! tell from the real thing (RFC 9849 §6.2), so the server need not know ECH.
 
 use core::time::Duration;
 
@@ -43,8 +43,8 @@ static MANUAL: Manual = Manual {
     title: "whether ECH is filtered: by its extension, by its outer name, or by both together",
     trigger: "a hello with an ECH extension and the suspected outer name",
     control: "extension without that name, that name without the extension, neither",
-    logic: "only the cell with both fails: both are looked at; both cells with the extension: the extension; both \
-            with the name: the name; all: the address or the path",
+    logic: "only the cell with both fails: both are looked at; both cells with the extension: the \
+            extension; both with the name: the name; all: the address or the path",
     blind: "filters of other providers' addresses: choose a server there; QUIC",
     bytes: 30_000,
     seconds: 70,

@@ -1,7 +1,8 @@
 //! `echcheck` (ts-039): does a TLS handshake suffer from an ECH extension?
 //!
 //! Three handshakes with one server: without the extension, with GREASE under the outer name that the server
-//! advertises, and with GREASE under another. A filter cannot tell GREASE from the real thing (RFC 9849 §6.2).
+//! advertises, and with GREASE under another. A filter cannot tell GREASE from the real thing (RFC 9849
+//! §6.2).
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -39,8 +40,8 @@ static MANUAL: Manual = Manual {
     title: "whether handshakes with an ECH extension are interfered with",
     trigger: "an ECH extension in the hello, with the outer name that real clients show",
     control: "the same without the extension, and with another outer name",
-    logic: "only the handshakes with the extension fail: ECH is interfered with; only with one outer name: name \
-            and extension together",
+    logic: "only the handshakes with the extension fail: ECH is interfered with; only with one outer name: \
+            name and extension together",
     blind: "whether the server would decrypt; which half of a 2×2 is at work beyond these three (ech_matrix)",
     bytes: 20_000,
     seconds: 80,

@@ -1,8 +1,8 @@
 //! `hello_matrix`: does the form of a hello, not its name, decide whether it is answered?
 //!
 //! The same name goes to the same address in hellos of several clients: a small one of Chrome's as control,
-//! Telegram's camouflage as it was and cut short, Firefox's, curl's, and Chrome's with a post-quantum key, which
-//! takes two segments. For a large hello the stack tells whether its first segment was acknowledged.
+//! Telegram's camouflage as it was and cut short, Firefox's, curl's, and Chrome's with a post-quantum key,
+//! which takes two segments. For a large hello the stack tells whether its first segment was acknowledged.
 
 use core::time::Duration;
 
@@ -53,9 +53,9 @@ static MANUAL: Manual = Manual {
     title: "whether hellos are filtered by their fingerprint or their size",
     trigger: "TLS hellos of other clients' forms, one after another",
     control: "a small hello of Chrome's with the same name to the same address, between them",
-    logic: "one form fails and the control passes: the form is the trigger; of a large hello the first segment is \
-            acknowledged and the rest never: it is cut after the first segment; nothing of it acknowledged: a path \
-            that loses large packets looks so",
+    logic: "one form fails and the control passes: the form is the trigger; of a large hello the first \
+            segment is acknowledged and the rest never: it is cut after the first segment; nothing of it \
+            acknowledged: a path that loses large packets looks so",
     blind: "what follows the server's answer; forms that are not tried; a box that wants a name and a form",
     bytes: 50_000,
     seconds: 100,

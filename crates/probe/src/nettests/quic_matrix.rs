@@ -47,17 +47,19 @@ impl Default for QuicMatrix {
 static MANUAL: Manual = Manual {
     title: "whether QUIC is filtered by version, by name or by port",
     trigger: "a QUIC version 1 Initial with the suspected name, to port 443",
-    control: "the same with a neutral name, in version 2, in a version that forces negotiation, and TLS over TCP",
-    logic: "only the suspected name is unanswered: by name; version 1 is unanswered whatever the name and others \
-            are answered: by version; nothing over UDP is answered and TCP is: UDP is filtered, or the server \
-            speaks no QUIC",
-    blind: "without any answer over UDP, a server without QUIC looks like a filter; answers show that the first \
-            datagram passed, not that a transfer would",
+    control: "the same with a neutral name, in version 2, in a version that forces negotiation, and TLS \
+            over TCP",
+    logic: "only the suspected name is unanswered: by name; version 1 is unanswered whatever the name and \
+            others are answered: by version; nothing over UDP is answered and TCP is: UDP is filtered, or \
+            the server speaks no QUIC",
+    blind: "without any answer over UDP, a server without QUIC looks like a filter; answers show that the \
+            first datagram passed, not that a transfer would",
     bytes: 30_000,
     seconds: 50,
     risk: Risk::Elevated,
     risk_note: "shows a name that may be blocked several times",
-    source: "https://github.com/net4people/bbs/issues/108; https://www.petsymposium.org/foci/2026/foci-2026-0010.pdf",
+    source: "https://github.com/net4people/bbs/issues/108; \
+            https://www.petsymposium.org/foci/2026/foci-2026-0010.pdf",
 };
 
 const V1: u32 = 1;

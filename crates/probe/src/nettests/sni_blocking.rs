@@ -36,10 +36,10 @@ static MANUAL: Manual = Manual {
     title: "whether a server name alone breaks handshakes",
     trigger: "a TLS hello with the suspected name, sent to a server that has nothing to do with it",
     control: "the same server with its own name",
-    logic: "the control works and the target ends with a reset, a close or silence: the name is the trigger; a \
-            certificate for another name is what such a server is expected to show",
-    blind: "filters that look at addresses too; which of several boxes it was; a server that itself turns away names \
-            which it does not know",
+    logic: "the control works and the target ends with a reset, a close or silence: the name is the \
+            trigger; a certificate for another name is what such a server is expected to show",
+    blind: "filters that look at addresses too; which of several boxes it was; a server that itself turns \
+            away names which it does not know",
     bytes: 15_000,
     seconds: 60,
     risk: Risk::Elevated,

@@ -48,7 +48,8 @@ static MANUAL: Manual = Manual {
     title: "how many hops away a box breaks handshakes with a name",
     trigger: "hellos with the suspected name that do not reach the server",
     control: "the same with a name that nobody blocks",
-    logic: "the suspected name is reset at a TTL at which the control name only runs out: the box stands there",
+    logic: "the suspected name is reset at a TTL at which the control name only runs out: the box stands \
+            there",
     blind: "boxes that drop in silence, or that change the server's answers: no answer, nothing to change",
     bytes: 60_000,
     seconds: 40,

@@ -80,8 +80,8 @@ fn resets(targets: &[&Observation<'_>], signs: &mut Signs) {
     );
 }
 
-/// Whether hellos after which nothing more came were acknowledged: an answer shows it, else what the stack says
-/// of bytes that were not (`value`).
+/// Whether hellos after which nothing more came were acknowledged: an answer shows it, else what the stack
+/// says of bytes that were not (`value`).
 fn acknowledgments(targets: &[&Observation<'_>], signs: &mut Signs) {
     for arm in targets.iter().filter(|arm| kind(arm) == Some(FailureKind::Timeout)) {
         let answered = arm.rx_bytes.is_some_and(|bytes| bytes > 0);
