@@ -90,6 +90,7 @@ signs! {
     ChainControlOk = "chain.control_ok", "this is a redirect hop, and the helper walked the same chain of redirects to its end";
     Hop = "chain.hop", "this host was reached by a redirect";
     ProbeOffline = "probe.offline", "no operation of this measurement worked and no helper answered: the probe may have had no network";
+    NoConnection = "probe.no_connection", "the helper was asked in vain, and no connection of this measurement opened to anybody: names may have resolved, the line may have been down beyond the resolver";
     InstrumentDefect = "probe.instrument_defect", "this software version fails here in several networks of several countries and nowhere succeeds, while other versions succeed";
     ProbeServersOk = "probe.servers_ok", "the application under test says that its servers work, whatever it says of its web page";
     ProbeMobile = "probe.mobile", "the probe says that it measured over a mobile network";

@@ -3,8 +3,9 @@
 
 mod scenes;
 
+use okno_detect::Knowledge;
 use okno_model::State::{Insufficient, Ok as Fine};
-use scenes::{accused, judge, states};
+use scenes::{Scene, accused, baseline_of, judge, judge_with, states};
 
 /// Helpers before web_connectivity 0.5: lookups, connects and a page, no handshakes.
 const EARLY_HELPER: &str = "
@@ -152,4 +153,23 @@ fn a_slow_transfer_that_completes_with_nothing_faster_beside_it_may_be_a_slow_li
     accused(&v, &[]);
     states(&v, &[("tls", Insufficient), ("http", Fine)]);
     accused(&transfer("then=timeout"), &["tls tls.throttle"]);
+}
+
+#[test]
+fn silence_on_a_line_that_carries_no_connection_at_all_may_be_an_outage_beyond_the_resolver() {
+    let scene = |more: &str| {
+        Scene::parse(&format!(
+            "get https://news.example/\ncontrol failed generic_timeout_error\nsystem news.example = 50.1.1.1
+        chain news.example 50.1.1.1:443 tcp=!timeout\n{more}"
+        ))
+    };
+    let alive = "get https://news.example/\nsystem news.example = 50.1.1.1
+        chain news.example 50.1.1.1:443 tcp=ok tls=ok http=200,40000,title=Morning_paper";
+    let others: Vec<Scene> =
+        (1000..1004).map(|n| Scene::parse(&format!("probe AS{n} DE\n{alive}"))).collect();
+    let baseline = baseline_of(&others);
+    let judged = |more: &str| judge_with(&scene(more), &baseline, &Knowledge::empty());
+    accused(&judged(""), &[]);
+    let online = judged("system other.example = 51.1.1.1\nchain other.example 51.1.1.1:443 tcp=ok tls=ok");
+    accused(&online, &["tcp tcp.timeout"]);
 }

@@ -146,6 +146,10 @@ impl<'s, 'f, 'a> Scene<'s, 'f, 'a> {
         signs.add_if(page_failed, Sign::ControlHttpFailed);
         let offline = !signs.has(Sign::ControlOk) && !self.facts.observations.iter().any(facts::has_success);
         signs.add_if(offline, Sign::ProbeOffline);
+        let connected = self.facts.observations.iter().any(|row| {
+            row.tcp_success == Some(true) || row.tls_success == Some(true) || row.http_status.is_some()
+        });
+        signs.add_if(signs.has(Sign::ControlFailed) && !connected, Sign::NoConnection);
         signs.add_if(is_clock_off(measurement.start_utc, measurement.upload_utc), Sign::ClockOff);
         if let Some(test) = arms::Test::of(&measurement.test_name) {
             signs.add(test.sign);

@@ -63,6 +63,8 @@ pub struct Board {
     pub measurements: u64,
     /// measurements that were not, by reason
     pub excluded: BTreeMap<&'static str, u64>,
+    /// of those left out because a box acted beside the target only, so many were accused
+    pub beside_accused: u64,
     /// of the scored ones, those whose verdict is `insufficient`
     pub insufficient: u64,
     /// was a measurement interfered with
@@ -102,6 +104,7 @@ pub struct Tally {
     measurements: u64,
     insufficient: u64,
     excluded: BTreeMap<&'static str, u64>,
+    beside_accused: u64,
     detection: Counts,
     right: [u64; 2],
     truths: BTreeMap<String, u64>,
@@ -148,6 +151,8 @@ impl Tally {
             (Ok(truth), Some(judged)) => (truth, judged),
             (Err(why), _) => {
                 *self.excluded.entry(why.as_str()).or_default() += 1;
+                let accused = judged.is_some_and(|judged| judged.summary.anomaly);
+                self.beside_accused += u64::from(why == Excluded::Beside && accused);
                 return;
             }
             (Ok(_), None) => return,
@@ -256,6 +261,7 @@ impl Tally {
             scenarios: self.scenarios.iter().cloned().collect(),
             measurements: all,
             excluded: self.excluded.clone(),
+            beside_accused: self.beside_accused,
             insufficient: self.insufficient,
             detection: Row::new("interference", self.detection),
             right_mechanism: Share::new(self.right[0], self.right[0] + self.right[1]),

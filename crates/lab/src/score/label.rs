@@ -16,6 +16,8 @@ pub struct Deed {
     pub remote: Option<IpAddr>,
     /// name as the box read it; empty when it read none
     pub name: String,
+    /// the flow went to the measurement's own helper or to a resolver that the test chose, not to its target
+    pub beside: bool,
 }
 
 impl Deed {
@@ -58,19 +60,22 @@ pub enum Excluded {
     NoMeasurement,
     /// a box broke down on its flows, and did nothing else to it
     Breakdown,
+    /// a box acted on flows beside the target only
+    Beside,
     /// a box acted, and every operation on that flow worked as if it had not
     Unseen,
 }
 
 impl Excluded {
     /// All of them, as the board lists them.
-    pub const ALL: [Self; 3] = [Self::NoMeasurement, Self::Breakdown, Self::Unseen];
+    pub const ALL: [Self; 4] = [Self::NoMeasurement, Self::Breakdown, Self::Beside, Self::Unseen];
 
     /// In words.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoMeasurement => "no measurement",
             Self::Breakdown => "only a breakdown of the box",
+            Self::Beside => "a box acted beside the target only",
             Self::Unseen => "a box acted and the client saw nothing of it",
         }
     }
@@ -87,10 +92,18 @@ pub fn mechanisms(label: &Label, judged: &Judged) -> Result<Vec<String>, Exclude
         return if changing.is_empty() { Ok(Vec::new()) } else { Err(Excluded::Breakdown) };
     }
     let mut seen: Vec<String> =
-        aimed.iter().filter(|deed| is_seen(deed, judged)).map(|deed| deed.mechanism.clone()).collect();
+        aimed.iter().filter(|deed| counts(deed, judged)).map(|deed| deed.mechanism.clone()).collect();
     seen.sort_unstable();
     seen.dedup();
+    if aimed.iter().all(|deed| deed.beside) {
+        return Err(Excluded::Beside);
+    }
     if seen.is_empty() { Err(Excluded::Unseen) } else { Ok(seen) }
+}
+
+/// Whether a deed counts: it changed packets of a flow to what the measurement is about, aimed, and seen.
+fn counts(deed: &Deed, judged: &Judged) -> bool {
+    deed.changes() && !deed.is_breakdown() && !deed.beside && is_seen(deed, judged)
 }
 
 /// A packet that was forged or changed is seen; lost, late and policed ones when the operation failed or was
@@ -104,15 +117,11 @@ fn is_seen(deed: &Deed, judged: &Judged) -> bool {
 /// where none can. `None` for a verdict that says nothing.
 pub fn state_is_true(label: &Label, judged: &Judged, finding: &Finding) -> Option<bool> {
     use okno_model::State;
-    let shows = label
-        .deeds
-        .iter()
-        .filter(|deed| deed.changes() && !deed.is_breakdown() && is_seen(deed, judged))
-        .any(|deed| {
-            concerns(deed, finding, judged)
-                && (matching::layers(&deed.mechanism).contains(&finding.layer)
-                    || matching::is_right(&deed.mechanism, &finding.mechanism))
-        });
+    let shows = label.deeds.iter().filter(|deed| counts(deed, judged)).any(|deed| {
+        concerns(deed, finding, judged)
+            && (matching::layers(&deed.mechanism).contains(&finding.layer)
+                || matching::is_right(&deed.mechanism, &finding.mechanism))
+    });
     match finding.state {
         State::Insufficient => None,
         State::Blocked | State::Throttled => Some(shows),
@@ -124,8 +133,7 @@ pub fn state_is_true(label: &Label, judged: &Judged, finding: &Finding) -> Optio
 /// Whether a deed shows at the verdict's own layer; what is cut above does not make a layer below untrue.
 fn shows_at(label: &Label, judged: &Judged, finding: &Finding) -> bool {
     let own = |deed: &&Deed| matching::layer(&deed.mechanism) == finding.layer;
-    let deeds =
-        label.deeds.iter().filter(|deed| deed.changes() && !deed.is_breakdown() && is_seen(deed, judged));
+    let deeds = label.deeds.iter().filter(|deed| counts(deed, judged));
     deeds.filter(own).any(|deed| concerns(deed, finding, judged))
 }
 

@@ -56,16 +56,26 @@ pub const SYMPTOMS: &[(&str, &[&str], &str)] = &[
         &["tls.timeout", "http.timeout"],
         "what is not the port's protocol stays without answer",
     ),
+    (
+        "tls.timeout",
+        &["http.timeout"],
+        "a box that lets some more packets pass lets the handshake complete and silences the request",
+    ),
     ("tls.fin", &["tls.eof"], "a forged FIN is an orderly close to the client"),
     (
         "tls.throttle",
-        &["http.throttle", "tls.timeout"],
-        "speed shows in the transfer; some hundred bytes a second stall a handshake beyond any patience",
+        &["http.throttle", "tls.timeout", "http.timeout"],
+        "speed shows in the transfer; some hundred bytes a second stall handshake and page beyond any patience",
     ),
     (
         "dns.redirect",
         &["dns.nxdomain", "dns.injection", "dns.no_answer"],
         "the other resolver's answer is what arrives",
+    ),
+    (
+        "dns.injection.blockpage",
+        &["dns.injection.other"],
+        "a page that no table of fingerprints knows makes it any false answer",
     ),
     ("http.blockpage", &["http.redirect"], "a box that answers may write the page or send to it"),
     ("http.redirect", &["http.blockpage"], "the page at the end of the redirect"),

@@ -66,7 +66,12 @@ impl Collected {
 /// The truth of a measurement, as scoring reads it.
 fn label(truth: &MeasurementTruth) -> Label {
     let us = |at: okno_wire::Instant| i64::try_from(at.micros()).unwrap_or(i64::MAX);
+    // Without targets a test is about the network, and every flow is its subject.
+    let is_subject = |act: &crate::run::MeasuredAct| {
+        truth.targets.is_empty() || act.target.is_empty() || truth.targets.contains(&act.target)
+    };
     let deed = |act: &crate::run::MeasuredAct| Deed {
+        beside: !is_subject(act),
         mechanism: act.mechanism.as_str().to_owned(),
         kind: act.kind_name.to_owned(),
         remote: Some(act.outside.ip),

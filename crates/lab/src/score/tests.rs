@@ -40,6 +40,7 @@ fn label(deeds: &[(&str, &str)]) -> Label {
         kind: (*kind).to_owned(),
         remote: "11.18.0.1".parse().ok(),
         name: "a.example".to_owned(),
+        beside: false,
     };
     Label {
         scenario: "s".to_owned(),
@@ -81,9 +82,13 @@ fn a_deed_that_changed_nothing_the_client_could_see_is_set_aside_and_counted() {
     tally.add(&label(&[("overload.drop", "dropped")]), Some(&fine));
     tally.add(&label(&[("tls.reset.sni", "triggered")]), Some(&fine));
     tally.add(&label(&[]), None);
+    let mut beside = label(&[("dns.nxdomain", "injected")]);
+    beside.deeds[0].beside = true;
+    tally.add(&beside, Some(&judged(State::Blocked, Layer::Dns, "dns.nxdomain", 0.9)));
     let board = tally.board("native@1 x");
     assert_eq!((board.measurements, board.detection.counts.tn), (1, 1));
-    assert_eq!(board.excluded.values().sum::<u64>(), 3);
+    assert_eq!(board.excluded.values().sum::<u64>(), 4);
+    assert_eq!(board.beside_accused, 1);
 }
 
 #[test]

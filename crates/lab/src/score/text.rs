@@ -71,6 +71,9 @@ impl Display for Board {
             self.excluded.iter().map(|(why, count)| format!("{count} {why}")).collect();
         let excluded = if excluded.is_empty() { "none".to_owned() } else { excluded.join(", ") };
         writeln!(f, "{} measurements scored, excluded: {excluded}", self.measurements)?;
+        if self.beside_accused > 0 {
+            writeln!(f, "of those beside the target, {} were accused", self.beside_accused)?;
+        }
         writeln!(f, "insufficient: {} of them\n", self.insufficient)?;
         head(f, "measurements")?;
         row(f, &self.detection)?;
