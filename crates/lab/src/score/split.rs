@@ -49,7 +49,7 @@ mod tests {
         named.sort_unstable();
         let folders = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
         let mut present: Vec<String> = folders
-            .filter(|entry| entry.path().is_dir())
+            .filter(|entry| entry.path().join("scenario.toml").exists())
             .map(|entry| entry.file_name().into_string().unwrap())
             .filter(|name| !name.ends_with("-benign"))
             .collect();
