@@ -87,7 +87,7 @@ fn named(plan: &Plan, job: &Job) -> Vec<Contact> {
     let named = helper.host_str().map(str::to_string);
     let hosts: Vec<String> = plan.helper_addresses.iter().map(IpAddr::to_string).chain(named).collect();
     let (of_helper, mut all): (Vec<_>, Vec<_>) =
-        contacts.drain(..).partition(|contact| contact.host == HELPER);
+        contacts.drain(..).partition(|contact| HELPER.contains(&contact.host.as_str()));
     let port = format!("tcp/{}", helper.port_or_known_default().unwrap_or(443));
     let itself = Contact { host: String::new(), port, purpose: "the test helper".to_string() };
     for contact in of_helper.into_iter().chain([itself]) {
@@ -97,7 +97,7 @@ fn named(plan: &Plan, job: &Job) -> Vec<Contact> {
 }
 
 /// How a test's contacts name the session's helper.
-const HELPER: &str = "helper";
+const HELPER: [&str; 2] = ["helper", "(the helper)"];
 
 /// A session under way.
 pub struct Session {

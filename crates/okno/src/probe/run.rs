@@ -58,6 +58,7 @@ pub fn run(args: &Run) -> Result<ExitCode> {
         outcome.context("the session broke off; what was measured is in the .part file")?;
     let written = file.finish(lines)?;
     let refused = attempts.iter().filter(|one| matches!(one.refused, Some(why) if why != Why::Dry)).count();
+    setup::tell_refusals(&attempts);
     let mut out = std::io::stdout().lock();
     if args.json {
         let summary = json!({
@@ -68,11 +69,8 @@ pub fn run(args: &Run) -> Result<ExitCode> {
         writeln!(out, "{}", serde_json::to_string_pretty(&summary)?)?;
     } else if let Some(path) = &written {
         let (sent, received) = (spent.sent.div_ceil(1_000), spent.received.div_ceil(1_000));
-        let path = path.display();
-        writeln!(
-            out,
-            "{lines} measurements in {path} ({sent} kB sent, {received} kB received); nothing left this disk."
-        )?;
+        let (path, count) = (path.display(), setup::counted(lines));
+        writeln!(out, "{count} in {path} ({sent} kB sent, {received} kB received); nothing left this disk.")?;
         writeln!(out, "To read them: okno observe {path}")?;
     }
     Ok(if lines > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use anyhow::{Context as _, Result};
 use okno_ingest::reference::Reference;
 use okno_probe::experiment::{Contact, Risk};
-use okno_probe::guard::{Guard, Ledger, Limits};
+use okno_probe::guard::{Attempt, Guard, Ledger, Limits, Why};
 use okno_probe::measurement::Identity;
 use okno_probe::nettests;
 use okno_probe::session::{Job, Plan, contacts};
@@ -110,7 +110,7 @@ pub fn check_risks(common: &Common, jobs: &[Job], reference: &Reference) -> Resu
         let (name, manual) = (job.experiment.name(), job.experiment.manual());
         if manual.risk == Risk::High && !warned.contains(&name) {
             warned.push(name);
-            let _ = write!(warning, "\n  {name} (high risk): {}.", manual.risk_note);
+            let _ = write!(warning, "\n  {name} (high risk): {}.", manual.risk_note.trim_end_matches('.'));
         }
         if let Some((host, topic)) = job.input.as_deref().and_then(|input| risky(input, reference)) {
             let _ = write!(
@@ -180,7 +180,8 @@ pub fn dry(plan: &Plan, jobs: &[Job], stun: Option<&(String, u16)>, json: bool) 
         return serde_json::to_string_pretty(&json!({ "measurements": jobs.len(), "contacts": rows }))
             .context("JSON");
     }
-    let mut out = format!("{} measurements would contact, and nobody was contacted:\n", jobs.len());
+    let count = counted(jobs.len());
+    let mut out = format!("{count} would contact these hosts; nobody was contacted:\n");
     for (contact, tests) in &all {
         let host =
             if contact.host == okno_probe::guard::ANYWHERE { "any public host" } else { &contact.host };
@@ -189,6 +190,25 @@ pub fn dry(plan: &Plan, jobs: &[Job], stun: Option<&(String, u16)>, json: bool) 
     let bytes: u64 = jobs.iter().map(|job| job.experiment.manual().bytes).sum();
     let _ = write!(out, "About {:.1} MB would go over the line.", bytes as f64 / 1e6);
     Ok(out)
+}
+
+/// `1 measurement`, `2 measurements`.
+pub fn counted(measurements: usize) -> String {
+    format!("{measurements} measurement{}", if measurements == 1 { "" } else { "s" })
+}
+
+/// Tells which hosts were not contacted because the session may not.
+pub fn tell_refusals(attempts: &[Attempt]) {
+    for one in attempts {
+        let why = match one.refused {
+            Some(Why::Reserved) => "a private or reserved address; --allow-range is for labs of your own",
+            Some(Why::Unnamed) => "the test had not named it; please report this",
+            Some(Why::Budget) => "the budget is spent; --budget-bytes raises it",
+            Some(Why::Pace) => "too much at once",
+            Some(Why::Dry) | None => continue,
+        };
+        eprintln!("okno: {} {} was not contacted: {why}", one.host, one.port);
+    }
 }
 
 /// The kernel's network, and the own public address where a server tells it.

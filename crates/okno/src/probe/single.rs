@@ -40,7 +40,9 @@ pub fn run(args: &Test) -> Result<ExitCode> {
             made = Some(done);
             Ok(())
         };
-        session.run(&jobs, &mut each).await
+        session.run(&jobs, &mut each).await?;
+        setup::tell_refusals(&session.ledger().attempts());
+        Ok::<_, std::io::Error>(())
     })??;
     let line = made.context("the session ended without a measurement")?.line;
     let line = line.map_err(|why| anyhow::anyhow!("{}: {why}", args.test))?;

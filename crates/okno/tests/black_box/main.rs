@@ -18,4 +18,5 @@ mod interop;
 mod killed;
 mod lab;
 mod privacy;
+mod probe;
 mod score;
