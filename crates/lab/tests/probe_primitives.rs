@@ -4,6 +4,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use okno_lab::probe::{Bench, LabNet, Server};
 use okno_lab::services::dns::NameRule;
 use okno_lab::services::web::Web;
@@ -11,7 +12,7 @@ use okno_model::Failure;
 use okno_probe::dns::{self, RecordType, Resolver};
 use okno_probe::experiment::Context;
 use okno_probe::http::{self, Answer, Request, Via};
-use okno_probe::net::{Dial, Net as _, UdpSetup};
+use okno_probe::net::{self, Dial, Net as _, UdpSetup};
 use okno_probe::quic::{self, FirstInitial, QuicCame, QuicOptions};
 use okno_probe::tcp::{self, Flow};
 use okno_probe::tls::{self, Came, Ech, Sni, TlsOptions, Versions};
@@ -94,6 +95,27 @@ fn https_is_recorded_as_oonis_formats_say() {
     {
         assert!(operations.contains(&name), "{name} in {operations:?}");
     }
+}
+
+#[test]
+fn a_burst_of_many_records_is_read_whole() {
+    let mut bench = Bench::open();
+    let server = bench.web("site.example", Web::of_bytes(0));
+    let len = bench.run(move |context| async move {
+        let scope = scope(&context);
+        let flow = connect(&scope, server.end(443)).await;
+        let options = TlsOptions::web();
+        let stream = tls::handshake(&scope, flow, server.end(443), "site.example", &options);
+        let mut stream = stream.await.unwrap();
+        let request = b"GET /bytes/100000 HTTP/1.1\r\nHost: site.example\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        // As behind a lost segment: more waits than rustls keeps for its reader.
+        net::sleep(&*context.world, Duration::from_secs(3)).await;
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        all.len()
+    });
+    assert!(len > 100_000, "{len}");
 }
 
 #[test]

@@ -350,6 +350,9 @@ pub struct TlsStream<S> {
     outgoing: Vec<u8>,
     written: usize,
     incoming: Vec<u8>,
+    /// bytes of `incoming` that came, and those of them that the session took
+    filled: usize,
+    taken: usize,
     ended: bool,
 }
 
@@ -358,7 +361,16 @@ const CHUNK: usize = 16_640;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     fn new(stream: S, session: Session) -> Self {
-        Self { stream, session, outgoing: Vec::new(), written: 0, incoming: vec![0; CHUNK], ended: false }
+        Self {
+            stream,
+            session,
+            outgoing: Vec::new(),
+            written: 0,
+            incoming: vec![0; CHUNK],
+            filled: 0,
+            taken: 0,
+            ended: false,
+        }
     }
 
     /// Writes what is sealed.
@@ -384,20 +396,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         }
     }
 
-    /// Takes bytes from the wire; false at the end of the stream.
+    /// Takes bytes from the wire, up to the first that a reader can have; false at the end of the stream.
+    ///
+    /// rustls refuses more while 16 kB wait to be read, and after a lost segment more than that comes at once:
+    /// what it has not taken waits here.
     fn poll_fill(&mut self, poller: &mut Poller<'_>) -> Poll<io::Result<bool>> {
-        let taken = ready!(Pin::new(&mut self.stream).poll_read(poller, &mut self.incoming))?;
-        let mut rest = &self.incoming[..taken];
-        while !rest.is_empty() {
+        if self.taken == self.filled {
+            self.filled = ready!(Pin::new(&mut self.stream).poll_read(poller, &mut self.incoming))?;
+            self.taken = 0;
+            self.ended |= self.filled == 0;
+        }
+        let came = self.taken < self.filled;
+        while self.taken < self.filled {
+            let mut rest = &self.incoming[self.taken..self.filled];
             both!(&mut self.session, session => session.read_tls(&mut rest))?;
-            if let Err(error) = both!(&mut self.session, session => session.process_new_packets()) {
-                // The alert goes out if it can; the failure is the first one.
-                let _ = self.poll_drain(poller);
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+            self.taken = self.filled - rest.len();
+            match both!(&mut self.session, session => session.process_new_packets()) {
+                Ok(state) if state.plaintext_bytes_to_read() > 0 => break,
+                Ok(_) => {}
+                Err(error) => {
+                    // The alert goes out if it can; the failure is the first one.
+                    let _ = self.poll_drain(poller);
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+                }
             }
         }
-        self.ended |= taken == 0;
-        Poll::Ready(Ok(taken > 0))
+        Poll::Ready(Ok(came))
     }
 
     async fn handshake(&mut self) -> Result<(), Failure> {
