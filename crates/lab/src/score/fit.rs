@@ -23,6 +23,9 @@ struct Decisions {
     clusters: BTreeSet<(String, String, String)>,
 }
 
+/// Fewer distinct cells and targets than this say too little: the rule keeps its hand-set number.
+pub const LEAST_CLUSTERS: usize = 10;
+
 /// Collects decisions.
 #[derive(Clone, Debug, Default)]
 pub struct Fitter {
@@ -74,10 +77,10 @@ impl Fitter {
         }
     }
 
-    /// The posteriors of the rules that decided something, in the ruleset's order.
+    /// The posteriors of the rules that decided in enough places, in the ruleset's order.
     pub fn fit(&self, rules: &Ruleset) -> Vec<Fitted> {
         let of = |rule: &okno_detect::Rule| {
-            let decisions = self.rules.get(rule.id())?;
+            let decisions = self.rules.get(rule.id()).filter(|d| d.clusters.len() >= LEAST_CLUSTERS)?;
             let Outcome::Finding { state, .. } = rule.outcome() else { return None };
             if state == okno_model::State::Insufficient {
                 return None;
@@ -95,8 +98,8 @@ impl Fitter {
         let quoted: Vec<String> = names.iter().map(|name| format!("    \"{name}\",\n")).collect();
         let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
         let mut text = format!(
-            "# Written by `okno lab fit`; not by hand. The probability of each rule that decided something in the\n\
-             # labelled runs named here; every other rule keeps its hand-set one. `meaning` is a hash of what the\n\
+            "# Written by `okno lab fit`; not by hand. The probability of each rule that decided in enough places of\n\
+             # the labelled runs named here; every other rule keeps its hand-set one. `meaning` is a hash of what the\n\
              # rule asks for and concludes: a rule that changed since is hand-set again until the next fit.\n\
              version = {version}\nruleset = \"{}\"\nweight = {WEIGHT:?}\nseeds = [{}]\nruns = [\n{}]\n",
             rules.text_stamp(),

@@ -141,7 +141,9 @@ fn unharmed(out: &Extracted<'_>, rules: &Ruleset) -> Vec<IpAddr> {
 
 fn finding(verdict: &Verdict<'_>, out: &Extracted<'_>) -> Finding {
     let about = |host: &Option<okno_model::Text<'_>>| verdict.hostname.is_none() || *host == verdict.hostname;
-    let rows = out.observations.iter().filter(|row| about(&row.hostname));
+    // Arms are compared with each other: a verdict on them is about every address that they tried.
+    let compares = verdict.hostname.is_some() && out.observations.iter().any(|row| row.arm.is_some());
+    let rows = out.observations.iter().filter(|row| about(&row.hostname) || (compares && row.arm.is_some()));
     let addresses = sorted(rows.filter_map(address).collect());
     Finding {
         layer: verdict.layer,

@@ -13,7 +13,7 @@ end = 2025-06-02
 [topology]
 model = "russia"
 networks = ["mts", "obit", "beeline", "er-telecom"]
-regions = ["spb"]
+regions = ["spb", "moscow"]
 [[service]]
 id = "facebook.com"
 hosting = "meta"
