@@ -1,8 +1,8 @@
 //! One non-blocking socket under tokio's watch, with control messages and the kernel's error queue.
 //!
 //! The error queue (`IP_RECVERR`, ip(7)) is the one place where an unprivileged program learns *who* sent an
-//! ICMP error. A waiting error shows as `EPOLLERR`, which tokio counts neither as readable nor as writable, and
-//! mio as the end of writing, for ever: only the interest in errors itself can be waited for again and again.
+//! ICMP error. A waiting error shows as `EPOLLERR`, which tokio counts neither as readable nor as writable,
+//! and mio as the end of writing, for ever: only the interest in errors itself can be waited for repeatedly.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::pin::Pin;

@@ -9,12 +9,14 @@ use okno_probe::dns::{self, RecordType, Resolver};
 use okno_probe::experiment::Context;
 use okno_probe::helper::web::{Ask, ask, protocol::HelperRequest};
 use okno_probe::http::{self, Request, Via};
-use okno_probe::net::{self, Dial, Endpoint, IcmpNotice, NetErrorKind, UdpSetup, sleep};
+use okno_probe::net::{self, Dial, Endpoint, IcmpNotice, NetErrorKind, RawWatch, UdpSetup, sleep};
 use okno_probe::nettests;
 use okno_probe::quic::{self, QuicOptions};
 use okno_probe::tls::{self, TlsOptions, Versions};
 use okno_probe::trace::{Scope, Trace};
 use okno_probe::{Task, tcp};
+use okno_wire::build::{IpRepr, TcpRepr};
+use okno_wire::packet::{PacketView, Transport, flag};
 use okno_wire::stun;
 use serde_json::{Value, json};
 
@@ -261,6 +263,36 @@ fn unreachable(scene: Scene) -> Task<'static, Value> {
     })
 }
 
+/// A SYN by hand: what comes back, with and without the own stack seeing it. Where the stack sees the answer it
+/// resets the connection that it does not know, and the server does not answer again.
+fn raw_handshake(scene: Scene) -> Task<'static, Value> {
+    Box::pin(async move {
+        let world = scene.context.world.clone();
+        let to = end(&scene, 80);
+        let own = world.own_address(to.ip).unwrap();
+        let mut seen = Vec::new();
+        for (own_port, take) in [(40_001, false), (40_002, true)] {
+            let packets = world.raw(RawWatch { remote: to.ip, protocol: 6, own_port, take }).unwrap();
+            let ip = IpRepr::new(own, to.ip);
+            let syn = TcpRepr { flags: flag::SYN, ..TcpRepr::data(own_port, to.port, 1_000, 0) };
+            packets.send(&syn.emit(&ip, b"")).unwrap();
+            let mut came = 0;
+            let from = world.now();
+            while world.now() - from < PATIENCE {
+                let next = core::future::poll_fn(|poller| packets.poll_receive(poller));
+                let Some((_, bytes)) = net::within(&*world, Duration::from_secs(1), next).await else {
+                    continue;
+                };
+                let packet = PacketView::parse(&bytes).unwrap();
+                let Transport::Tcp(tcp) = &packet.transport else { continue };
+                came += u32::from(tcp.has(flag::SYN | flag::ACK) && tcp.ack() == 1_001);
+            }
+            seen.push(json!([take, came.min(2)]));
+        }
+        Value::Array(seen)
+    })
+}
+
 fn own_port(scene: Scene) -> Task<'static, Value> {
     Box::pin(async move {
         let world = scene.context.world.clone();
@@ -442,6 +474,7 @@ fn path_cases() -> Vec<Case> {
         case!("stream by ttl", [("site.example", web)], stream_with_ttl),
         case!("echo requests", [("site.example", nothing)], pings),
         case!("host unreachable", [("site.example", nothing)], unreachable),
+        case!("a handshake by hand", [("site.example", web)], raw_handshake),
         case!("own port", [("site.example", web)], own_port),
         case!("facts of a connection", [("site.example", web)], facts),
         case!(
