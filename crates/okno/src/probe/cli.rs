@@ -178,6 +178,9 @@ pub struct Helper {
     /// Address and port on which to be the partner of replays, dial-backs and fragment counts
     #[arg(long, value_name = "ADDRESS")]
     pub partner: Option<SocketAddr>,
+    /// Address and port on which to send back lines and headers of HTTP, for the tests that look for proxies
+    #[arg(long, value_name = "ADDRESS")]
+    pub echo: Option<SocketAddr>,
     /// Resolver to ask for names, over UDP [default: the system's]
     #[arg(long, value_name = "ADDRESS")]
     pub resolver: Option<SocketAddr>,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use okno_probe::World;
 use okno_probe::dns::Resolver;
-use okno_probe::helper::partner;
 use okno_probe::helper::udp_echo::{self, EchoSetup};
 use okno_probe::helper::web::{Helper as Web, HelperOptions};
+use okno_probe::helper::{echo, partner};
 use okno_probe::net::Endpoint;
 use okno_sockets::{Setup, TokioNet};
 use rustls::ServerConfig;
@@ -42,6 +42,11 @@ pub fn run(args: &Helper) -> Result<ExitCode> {
         if let Some(address) = args.partner {
             partner::serve(&world, end(address)).map_err(|error| cannot(&address.to_string(), error))?;
             eprintln!("okno: partner at {address}");
+        }
+        if let Some(address) = args.echo {
+            let listener = world.listen(end(address)).map_err(|error| cannot(&address.to_string(), error))?;
+            world.spawn(Box::pin(echo::serve(world.clone(), listener)));
+            eprintln!("okno: echo of HTTP at {address}");
         }
         let options = HelperOptions {
             resolver: args.resolver.map_or(Resolver::System, |address| Resolver::Udp(end(address))),
