@@ -17,13 +17,15 @@ pub mod page;
 mod split;
 mod text;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use okno_detect::{Knowledge, Ruleset};
 use okno_ingest::reference::Reference;
 use okno_model::Truth;
 use serde::Serialize;
 
 use crate::run::{MeasurementTruth, Observer, ProbeMeasurement, RunError, RunOptions, run};
-use crate::scenario::Scenario;
+use crate::scenario::{Protocol, Scenario, Service};
 use board::{Board, Tally};
 pub use judged::{Desk, Finding, Judged};
 pub use label::{Deed, Label};
@@ -43,7 +45,9 @@ pub struct Collected {
     /// their truth, in the same order
     pub labels: Vec<Label>,
     /// cell, mechanism, and the first moment in µs since 1970
-    pub onsets: std::collections::BTreeMap<(String, String), i64>,
+    pub onsets: BTreeMap<(String, String), i64>,
+    /// ids of services that serve tests and are no targets by themselves: helpers and public resolvers
+    servants: BTreeSet<String>,
 }
 
 impl Collected {
@@ -56,6 +60,7 @@ impl Collected {
             scenario: scenario.name.clone(),
             benign: scenario.benign,
             seed: scenario.seed,
+            servants: servants(scenario),
             ..Self::default()
         };
         run(scenario, &RunOptions { threads, ..RunOptions::default() }, &mut kept)?;
@@ -63,15 +68,23 @@ impl Collected {
     }
 }
 
+/// Services that speak as helpers or resolvers.
+fn servants(scenario: &Scenario) -> BTreeSet<String> {
+    let serves = |service: &&Service| {
+        service.speaks.iter().any(|protocol| matches!(protocol, Protocol::Helper | Protocol::Dns))
+    };
+    scenario.services.iter().filter(serves).map(|service| service.id.text.clone()).collect()
+}
+
 /// The truth of a measurement, as scoring reads it.
-fn label(truth: &MeasurementTruth) -> Label {
+fn label(truth: &MeasurementTruth, servants: &BTreeSet<String>) -> Label {
     let us = |at: okno_wire::Instant| i64::try_from(at.micros()).unwrap_or(i64::MAX);
-    // Without targets a test is about the network, and every flow is its subject.
-    let is_subject = |act: &crate::run::MeasuredAct| {
-        truth.targets.is_empty() || act.target.is_empty() || truth.targets.contains(&act.target)
+    // A helper or a resolver that the test chose; without targets the network is the subject.
+    let is_beside = |act: &crate::run::MeasuredAct| {
+        !truth.targets.is_empty() && !truth.targets.contains(&act.target) && servants.contains(&act.target)
     };
     let deed = |act: &crate::run::MeasuredAct| Deed {
-        beside: !is_subject(act),
+        beside: is_beside(act),
         mechanism: act.mechanism.as_str().to_owned(),
         kind: act.kind_name.to_owned(),
         remote: Some(act.outside.ip),
@@ -103,7 +116,7 @@ impl Observer for Collected {
 
     fn measurement(&mut self, measurement: &ProbeMeasurement<'_>) -> Result<(), String> {
         self.lines.push(measurement.line.to_owned());
-        self.labels.push(label(measurement.truth));
+        self.labels.push(label(measurement.truth, &self.servants));
         Ok(())
     }
 }
