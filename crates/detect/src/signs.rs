@@ -17,6 +17,7 @@ pub struct Sign(u16);
 
 macro_rules! signs {
     ($( $variant:ident = $name:literal, $doc:literal; )+) => {
+        #[expect(clippy::enum_variant_names, reason = "a place is named as its sign")]
         #[repr(u16)]
         enum Place { $( $variant, )+ End }
 

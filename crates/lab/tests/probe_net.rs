@@ -1,5 +1,4 @@
 //! The lab as the world of measurements: what a probe's host tells it.
-#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use core::time::Duration;
 

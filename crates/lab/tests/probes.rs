@@ -1,5 +1,4 @@
 //! Probes in scenarios: what they publish, and what the run says really happened.
-#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use okno_lab::run::{self, MeasurementTruth, Observer, ProbeMeasurement, RunOptions};
 use okno_lab::scenario::{Overrides, Scenario, parse_moment};

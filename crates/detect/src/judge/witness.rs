@@ -158,10 +158,9 @@ fn arms<'a>(text: &mut String, shown: &Observation<'a>, arms: &[&Observation<'a>
 
 fn arm(text: &mut String, row: &Observation<'_>) -> std::fmt::Result {
     write!(text, "{}", row.arm.as_deref().unwrap_or("arm"))?;
-    for word in [row.arm_operation.as_deref(), row.arm_variant.as_deref(), row.tls_server_name.as_deref()] {
-        if let Some(word) = word {
-            write!(text, " {}", cut_off(word))?;
-        }
+    let words = [row.arm_operation.as_deref(), row.arm_variant.as_deref(), row.tls_server_name.as_deref()];
+    for word in words.into_iter().flatten() {
+        write!(text, " {}", cut_off(word))?;
     }
     if row.ip.is_some() {
         write!(text, " at ")?;

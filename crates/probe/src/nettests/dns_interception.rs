@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn an_input_names_a_resolver_by_address_and_a_name() {
         let test = DnsInterception::default();
-        let asked = test.parse(Some("dns://8.8.8.8/www.youtube.com")).ok().expect("it is one");
+        let Ok(asked) = test.parse(Some("dns://8.8.8.8/www.youtube.com")) else { panic!("it is one") };
         assert_eq!((asked.resolver.port, asked.name), (53, "www.youtube.com"));
         assert_eq!(asked.certificate.as_deref(), Some("dns.google"));
         for wrong in ["8.8.8.8", "dns://8.8.8.8", "dns://dns.google/a.example", "dns://8.8.8.8/1.2.3.4"] {

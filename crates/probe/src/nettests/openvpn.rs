@@ -34,7 +34,6 @@ use crate::trace::{Scope, Trace};
 /// of PEM, or there are none, and servers that ask for some break the handshake off.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "the names of OONI's options")]
 pub struct Openvpn {
     /// own certificate
     pub safe_cert: String,
