@@ -122,6 +122,7 @@ signs! {
     DnsSameNetwork = "dns.same_network", "an address in the answer belongs to the same network or organisation as one of the helper's";
     DnsValidated = "dns.validated", "a certificate valid for the name was shown at an address of the answer, to the probe or to the helper";
     DnsBaselineValidated = "dns.baseline_validated", "the same, to probes in enough other networks within a day";
+    DnsSameForAll = "dns.same_for_all", "the user's resolver gave one and the same address for this name and for every unrelated name that it was asked in this measurement";
     DnsOwnNetwork = "dns.own_network", "every address in the answer lies in the probe's own network, and none of the helper's does";
     DnsContentSame = "dns.content_same", "the page served from an address of the answer is the helper's page";
     DnsContentDiffers = "dns.content_differs", "the page served from an address of the answer differs from the helper's in every compared respect";

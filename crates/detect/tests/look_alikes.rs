@@ -173,3 +173,18 @@ fn silence_on_a_line_that_carries_no_connection_at_all_may_be_an_outage_beyond_t
     let online = judged("system other.example = 51.1.1.1\nchain other.example 51.1.1.1:443 tcp=ok tls=ok");
     accused(&online, &["tcp tcp.timeout"]);
 }
+
+#[test]
+fn one_address_for_unrelated_names_may_be_a_hotspot_and_for_related_ones_is_a_false_answer() {
+    let scene = |other: &str| {
+        early(
+            "https://news.example/",
+            &format!(
+                "system news.example = 60.1.1.1\nsystem {other} = 60.1.1.1
+        chain news.example 60.1.1.1:443 tcp=!timeout"
+            ),
+        )
+    };
+    accused(&scene("resolver.invalid"), &[]);
+    accused(&scene("www.news.example"), &["dns dns.injection.other"]);
+}

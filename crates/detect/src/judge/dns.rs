@@ -24,8 +24,29 @@ pub(super) fn judge<'a>(view: &View<'_, '_, 'a>, out: &mut Vec<Verdict<'a>>) -> 
     let twice = lookups.rows.iter().any(|row| row.dns_second_answer == Some(true));
     evidence.signs.add_if(twice, Sign::DnsSecondAnswer);
     evidence.signs.add_if(lookups.explicit, Sign::DnsExplicitResolver);
+    let portal = same_for_all(view, &lookups);
+    evidence.signs.add_if(portal, Sign::DnsSameForAll);
+    let confirmed = evidence.signs.has(Sign::DnsControlMatch) || evidence.signs.has(Sign::DnsValidated);
     let mechanism = view.scene.conclude(Some(view.unit), Layer::Dns, &evidence, out);
-    mechanism.is_some_and(|mechanism| mechanism.as_str().starts_with(INJECTION))
+    mechanism.is_some_and(|mechanism| mechanism.as_str().starts_with(INJECTION)) || (portal && !confirmed)
+}
+
+/// Whether the user's resolver gave one and the same address for this name and for every unrelated one that was
+/// asked in this measurement, as hotspots do before a guest has signed in.
+fn same_for_all(view: &View<'_, '_, '_>, lookups: &Lookups<'_, '_, '_>) -> bool {
+    let Some(host) = view.host() else { return false };
+    let mut own = lookups.answers().filter_map(|row| row.ip.as_deref());
+    let Some(address) = own.next() else { return false };
+    if lookups.explicit || !own.all(|other| other == address) {
+        return false;
+    }
+    let related = |other: &str| other.ends_with(host) || host.ends_with(other);
+    let mut unrelated = view.scene.facts.observations.iter().filter(|row| {
+        let asked = facts::is_lookup(row) && facts::is_user_lookup(row) && row.hop == 0;
+        asked && row.ip.is_some() && row.hostname.as_deref().is_some_and(|other| !related(other))
+    });
+    let Some(first) = unrelated.next() else { return false };
+    first.ip.as_deref() == Some(address) && unrelated.all(|row| row.ip.as_deref() == Some(address))
 }
 
 /// Every mechanism below it means that the answer is false.
