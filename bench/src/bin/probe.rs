@@ -1,9 +1,9 @@
 //! What a measurement in the lab costs: web_connectivity with its helper, TLS included, under the profile of
 //! 2024 with two of the ten pages blocked, and how many a simulated year holds.
 //!
-//! `cargo xtask bench probe [--days N | --scenario FOLDER]`: one probe in each of 8 cells, ten pages every six hours. One thread,
-//! then two; the lines must be the same. Prints measurements per core-second and a hash over all lines. With a
-//! folder, the probes of that scenario instead.
+//! `cargo xtask bench probe [--days N | --scenario FOLDER]`: one probe in each of 8 cells, ten pages every
+//! six hours. One thread, then two; the lines must be the same. Prints measurements per core-second and a
+//! hash over all lines. With a folder, the probes of that scenario instead.
 
 use std::process::Command;
 

@@ -1,7 +1,7 @@
 //! The words of arms: which role a tried thing has in a comparison, and how it can end.
 //!
-//! The sign `arm.<role>.<ending>` holds when **at least one** arm of the role ended so. That all of them did is
-//! said with `unless`: `when = ["arm.target.timeout"]`, `unless = ["arm.target.ok"]`. An arm that was not
+//! The sign `arm.<role>.<ending>` holds when **at least one** arm of the role ended so. That all of them did
+//! is said with `unless`: `when = ["arm.target.timeout"]`, `unless = ["arm.target.ok"]`. An arm that was not
 //! carried out, or that failed on the probe's own machine, gives no sign at all.
 
 macro_rules! words {

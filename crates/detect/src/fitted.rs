@@ -1,7 +1,8 @@
 //! Fitted probabilities: what labelled measurements say of rules, in the place of what their authors thought.
 //!
-//! `rules/fitted.toml` is written by `okno lab fit` and read here. An entry counts only for the rule it was made
-//! for: `meaning` is a hash of what a rule asks for and concludes, so a rule that was changed is hand-set again.
+//! `rules/fitted.toml` is written by `okno lab fit` and read here. An entry counts only for the rule it was
+//! made for: `meaning` is a hash of what a rule asks for and concludes, so a rule that was changed is
+//! hand-set again.
 
 use serde::Deserialize;
 

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Code only turns facts into named [`Sign`]s; what signs mean is written in rule files
-//! (`rules/native.toml` and the pieces beside it, `rules/ooni-v5.toml`). Judging cannot fail: facts that say nothing give
+//! (`rules/native.toml` and the pieces beside it, `rules/ooni-v5.toml`). Judging cannot fail: facts that say
+//! nothing give
 //! `insufficient`. Nothing here reads a clock, a file or the network.
 //!
 //! ```

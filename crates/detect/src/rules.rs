@@ -315,8 +315,8 @@ impl Ruleset {
         self.version
     }
 
-    /// `name@version hash`, the hash being the first 8 hex digits of XXH3-64 of its pieces' texts; with fitted
-    /// probabilities ` fit VERSION hash` follows.
+    /// `name@version hash`, the hash being the first 8 hex digits of XXH3-64 of its pieces' texts; with
+    /// fitted probabilities ` fit VERSION hash` follows.
     pub fn stamp(&self) -> &str {
         &self.stamp
     }

@@ -1,8 +1,8 @@
 //! What one measurement tells the baseline: which things worked and which failed in its network.
 //!
 //! Failures of a probe that had no network at all are no votes, nor are failures of the probe's own
-//! machine, nor IPv6 failures: an IPv6 that does not work is a property of the line. Operations of arms are none
-//! either: tests that compare provoke failures.
+//! machine, nor IPv6 failures: an IPv6 that does not work is a property of the line. Operations of arms are
+//! none either: tests that compare provoke failures.
 
 use okno_model::{FailureKind, Measurement, Observation};
 

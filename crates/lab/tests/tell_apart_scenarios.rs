@@ -1,4 +1,5 @@
-//! The scenarios below `scenarios/tell-apart`: what probes measured there is judged, and laid to what happened.
+//! The scenarios below `scenarios/tell-apart`: what probes measured there is judged, and laid to what
+//! happened.
 //!
 //! A verdict accuses exactly where a box did something that the probe could see, and then of that mechanism.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]

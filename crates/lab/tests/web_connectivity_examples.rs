@@ -45,7 +45,8 @@ fn example(origin: &str, test: &str, version: &str) -> Option<Value> {
     panic!("no {test} {version} of {origin} in the shared data");
 }
 
-/// Paths of a value and the types that stand there. Keys that are data (addresses, header names) count as one.
+/// Paths of a value and the types that stand there. Keys that are data (addresses, header names) count as
+/// one.
 fn shape(value: &Value, path: &str, out: &mut BTreeMap<String, BTreeSet<&'static str>>) {
     let kind = match value {
         Value::Null => "null",

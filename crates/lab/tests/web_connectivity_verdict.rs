@@ -197,8 +197,8 @@ fn our_older_verdict_has_the_values_that_real_probes_of_version_0_4_wrote() {
                 let control = said.as_ref().map(|response| Control { host: &seen.host, response });
                 let mut ours = Map::new();
                 older_verdict::judge(&seen, control.as_ref()).write(&mut ours);
-                // Until 2021 a title of more than 128 characters was none (probe-cli measurexlite/web.go), and
-                // a helper without an answer was compared as one with the status −1.
+                // Until 2021 a title of more than 128 characters was none (probe-cli measurexlite/web.go),
+                // and a helper without an answer was compared as one with the status −1.
                 let is_long = seen.requests.first().is_some_and(|r| r.page.title.chars().count() > 128);
                 let no_status = keys["control"]["http_request"]["status_code"] == -1;
                 for key in ["blocking", "accessible", "x_status", "status_code_match", "title_match"] {

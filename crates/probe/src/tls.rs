@@ -398,8 +398,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
 
     /// Takes bytes from the wire, up to the first that a reader can have; false at the end of the stream.
     ///
-    /// rustls refuses more while 16 kB wait to be read, and after a lost segment more than that comes at once:
-    /// what it has not taken waits here.
+    /// rustls refuses more while 16 kB wait to be read, and after a lost segment more than that comes at
+    /// once: what it has not taken waits here.
     fn poll_fill(&mut self, poller: &mut Poller<'_>) -> Poll<io::Result<bool>> {
         if self.taken == self.filled {
             self.filled = ready!(Pin::new(&mut self.stream).poll_read(poller, &mut self.incoming))?;

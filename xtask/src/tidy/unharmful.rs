@@ -74,7 +74,7 @@ pub fn check_linked(member: &str, tree: &str) -> Vec<Finding> {
             "tokio" => TOKIO_DOORS,
             _ => continue,
         };
-        let features = words.filter(|word| *word != "(*)").next_back().unwrap_or_default();
+        let features = words.rfind(|word| *word != "(*)").unwrap_or_default();
         for door in features.split(',').filter(|feature| doors.contains(feature)) {
             found.push(finding(member, &format!("{name}/{door}")));
         }

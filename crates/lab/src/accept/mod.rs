@@ -90,7 +90,8 @@ impl Stack {
     /// - MD5 option: unknown to it, thus ignored and the data taken (RFC 9293 §3.1, MUST-6: an unknown
     ///   option is ignored)
     /// - timestamps: not agreed to (`netsh int tcp set global timestamps`, default "disabled" on servers,
-    ///   https://learn.microsoft.com/en-us/previous-versions/windows/it-pro/windows-server-2012-R2-and-2012/hh826132(v=ws.11))
+    ///  
+    /// https://learn.microsoft.com/en-us/previous-versions/windows/it-pro/windows-server-2012-R2-and-2012/hh826132(v=ws.11))
     /// - overlap: what came first stays (policy "vista" of Suricata and Snort, after Novak and Sturges 2007)
     /// - fragments: what came first stays in IPv4 (J. Novak, "Target-Based Fragmentation Reassembly",
     ///   2005); IPv6 discards (RFC 5722 §4)

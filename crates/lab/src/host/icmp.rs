@@ -145,7 +145,8 @@ impl Host {
         }
         let port_closed = if is_v4 { (kind, code) == (3, 3) } else { (kind, code) == (1, 4) };
         let no_route = if is_v4 { matches!((kind, code), (3, 0 | 6 | 9)) } else { (kind, code) == (1, 0) };
-        // What Linux makes of them: icmp_err_convert in net/ipv4/icmp.c, icmpv6_err_convert in net/ipv6/icmp.c.
+        // What Linux makes of them: icmp_err_convert in net/ipv4/icmp.c, icmpv6_err_convert in
+        // net/ipv6/icmp.c.
         let kind = match () {
             () if port_closed => NetErrorKind::Refused,
             () if no_route => NetErrorKind::NetworkUnreachable,

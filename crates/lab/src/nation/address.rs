@@ -8,9 +8,10 @@
 //! | 11.19.0.0/16 | cells' own: shared public addresses, resolvers, routers: 16 a cell |
 //! | 2a0f:ffff::/32 | IPv6: a /48 each, hosting from 2a0f:ffff:f000:: on |
 //!
-//! The last three are no addresses for documentation, because measurements must take them for what they are in
-//! the lab, public ones: an answer with an address that nobody can have is a sign of a forged answer. 11.0.0.0/8
-//! belongs to a network that announces no public service; nothing of the lab ever leaves the process.
+//! The last three are no addresses for documentation, because measurements must take them for what they are
+//! in the lab, public ones: an answer with an address that nobody can have is a sign of a forged answer.
+//! 11.0.0.0/8 belongs to a network that announces no public service; nothing of the lab ever leaves the
+//! process.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,7 +1,8 @@
 //! `[[probe]]`: who measures with the probe, where, what, and how often.
 //!
-//! A probe is a host of its own that runs its measurements one after another, so that what a box does to a flow
-//! can be laid to one measurement. Options of a test are a table of its name below `[probe.options]`; a text
+//! A probe is a host of its own that runs its measurements one after another, so that what a box does to a
+//! flow can be laid to one measurement. Options of a test are a table of its name below `[probe.options]`; a
+//! text
 //! `service:ID` in options and inputs stands for that service's first address.
 
 use core::time::Duration;

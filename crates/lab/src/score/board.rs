@@ -119,7 +119,8 @@ pub struct Tally {
     verdict_pairs: Vec<(f64, bool)>,
 }
 
-/// Judged measurements of one target in one cell and hour, and those among them rightly accused, by mechanism.
+/// Judged measurements of one target in one cell and hour, and those among them rightly accused, by
+/// mechanism.
 #[derive(Clone, Debug, Default)]
 struct HourTally {
     judged: u64,
@@ -310,7 +311,8 @@ impl Tally {
         rows
     }
 
-    /// End of the first hour in which most judged measurements of a target in a cell rightly name a mechanism.
+    /// End of the first hour in which most judged measurements of a target in a cell rightly name a
+    /// mechanism.
     fn state_after(&self, scenario: &str, cell: &str, mechanism: &str) -> Option<i64> {
         let hours = self.hours.iter().filter(|((s, c, _, _), _)| s == scenario && c == cell);
         let most = hours

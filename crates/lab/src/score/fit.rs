@@ -1,9 +1,10 @@
 //! Fits the probabilities of rules to labelled measurements: how often was a rule's decision true?
 //!
 //! A decision is one verdict of the rule; it is true as [`label::state_is_true`] says. The posterior is
-//! Beta(w·p + true, w·(1−p) + false), where p is the rule's hand-set probability and w its weight in decisions: a
-//! rule with few data stays near what its author thought. Measurements of one cell and target repeat each other,
-//! so the interval counts each such cluster once: it is that of the same mean with as many decisions as clusters.
+//! Beta(w·p + true, w·(1−p) + false), where p is the rule's hand-set probability and w its weight in
+//! decisions: a rule with few data stays near what its author thought. Measurements of one cell and target
+//! repeat each other, so the interval counts each such cluster once: it is that of the same mean with as
+//! many decisions as clusters.
 
 use std::collections::{BTreeMap, BTreeSet};
 

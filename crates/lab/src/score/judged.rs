@@ -1,7 +1,7 @@
 //! What `okno observe` would say of measurements, without its lake: lines to rows to verdicts.
 //!
-//! Two passes as the command makes: what all networks saw first, verdicts second. A test of the command compares
-//! both on the same lines.
+//! Two passes as the command makes: what all networks saw first, verdicts second. A test of the command
+//! compares both on the same lines.
 
 use core::net::IpAddr;
 

@@ -1,9 +1,10 @@
 //! When a verdict names the right mechanism: the only place where truth and verdict are compared.
 //!
-//! The truth names what a box did (`ip.drop`), a verdict what a client saw (`tcp.timeout`). A named node is right
-//! for a true mechanism when it is that mechanism, lies above it in the taxonomy, or is a symptom of it: what
-//! the same packets look like to a test that did not make the decisive comparison. Symptoms are listed here, one
-//! by one, because each entry makes a board look better; docs/scoring.md prints the list with its reasons.
+//! The truth names what a box did (`ip.drop`), a verdict what a client saw (`tcp.timeout`). A named node is
+//! right for a true mechanism when it is that mechanism, lies above it in the taxonomy, or is a symptom of
+//! it: what the same packets look like to a test that did not make the decisive comparison. Symptoms are
+//! listed here, one by one, because each entry makes a board look better; docs/scoring.md prints the list
+//! with its reasons.
 
 use okno_model::{Layer, Mechanism};
 
@@ -99,8 +100,8 @@ pub fn is_right(true_one: &str, named: &str) -> bool {
         || symptoms(truth).any(|symptom| named.is_within(symptom) || symptom.is_within(named))
 }
 
-/// Whether a verdict on an application is right whatever was done to its flows: its node names the part of the
-/// application that suffers.
+/// Whether a verdict on an application is right whatever was done to its flows: its node names the part of
+/// the application that suffers.
 pub fn names_application(layer: Layer, named: &str) -> bool {
     layer == Layer::App && APPLICATIONS.iter().any(|family| named.split('.').next() == Some(family))
 }

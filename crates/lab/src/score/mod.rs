@@ -4,8 +4,8 @@
 //! scenario ─run─► lines + labels ─judged─► verdicts ─board─► TP FP FN TN, delays, calibration
 //!                                             └──────fit───► posteriors of rules (rules/fitted.toml)
 //! ```
-//! How truth and verdict are matched, and what is left out of the count, is docs/scoring.md; the code that decides
-//! it is [`matching`] and [`label`] alone.
+//! How truth and verdict are matched, and what is left out of the count, is docs/scoring.md; the code that
+//! decides it is [`matching`] and [`label`] alone.
 
 pub mod board;
 pub mod figures;

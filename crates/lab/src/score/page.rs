@@ -1,5 +1,5 @@
-//! The boards as one HTML file that needs nothing else: reliability curves and the confusion matrix, in English
-//! and Russian.
+//! The boards as one HTML file that needs nothing else: reliability curves and the confusion matrix, in
+//! English and Russian.
 
 use std::fmt::Write as _;
 

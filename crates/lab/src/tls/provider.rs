@@ -1,8 +1,9 @@
 //! rustls's provider for the lab: chance from the running program, and no work done twice.
 //!
-//! The lab protects no secret. So key pairs come from a pool of 64 that the program's chance picks from, and what
-//! two of them agree on is kept; a certificate whose signature once was found good is not checked again. A
-//! handshake's messages have the lengths and fields they would have anyway; only some bytes of key shares recur.
+//! The lab protects no secret. So key pairs come from a pool of 64 that the program's chance picks from, and
+//! what two of them agree on is kept; a certificate whose signature once was found good is not checked
+//! again. A handshake's messages have the lengths and fields they would have anyway; only some bytes of key
+//! shares recur.
 
 use core::cell::RefCell;
 use std::sync::{Arc, LazyLock};
@@ -117,8 +118,8 @@ impl ActiveKeyExchange for X25519Exchange {
 #[derive(Debug)]
 struct Remembering(&'static dyn SignatureVerificationAlgorithm);
 
-/// First byte of what a certificate's signature is over: a SEQUENCE of DER (RFC 5280 §4.1). What a handshake's
-/// is over begins with spaces (RFC 8446 §4.4.3) or with a random of the client (RFC 5246 §7.4.3).
+/// First byte of what a certificate's signature is over: a SEQUENCE of DER (RFC 5280 §4.1). What a
+/// handshake's is over begins with spaces (RFC 8446 §4.4.3) or with a random of the client (RFC 5246 §7.4.3).
 const SEQUENCE: u8 = 0x30;
 
 impl SignatureVerificationAlgorithm for Remembering {

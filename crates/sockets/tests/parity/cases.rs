@@ -263,8 +263,8 @@ fn unreachable(scene: Scene) -> Task<'static, Value> {
     })
 }
 
-/// A SYN by hand: what comes back, with and without the own stack seeing it. Where the stack sees the answer it
-/// resets the connection that it does not know, and the server does not answer again.
+/// A SYN by hand: what comes back, with and without the own stack seeing it. Where the stack sees the answer
+/// it resets the connection that it does not know, and the server does not answer again.
 fn raw_handshake(scene: Scene) -> Task<'static, Value> {
     Box::pin(async move {
         let world = scene.context.world.clone();

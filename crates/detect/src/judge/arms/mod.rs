@@ -1,9 +1,9 @@
 //! Tests that compare: arms to signs, one verdict a case.
 //!
-//! A case is the set of arms that answers one question: whether WireGuard passes, whether this name is slow. Most
-//! tests ask one; a test of several protocols asks one for each. Each case gives one verdict at one layer. What
-//! every case has are the signs of roles and endings; the family of the test (`tcp`, `udp`, `tls_quic`) divides
-//! the arms into cases and adds what takes arithmetic.
+//! A case is the set of arms that answers one question: whether WireGuard passes, whether this name is slow.
+//! Most tests ask one; a test of several protocols asks one for each. Each case gives one verdict at one
+//! layer. What every case has are the signs of roles and endings; the family of the test (`tcp`, `udp`,
+//! `tls_quic`) divides the arms into cases and adds what takes arithmetic.
 
 mod places;
 mod tcp;

@@ -5,8 +5,8 @@
 //!         ◄────── what it saw ────────
 //! ```
 //! The server is a handler over any [`crate::net::Net`]: the same code runs on kernel sockets and on hosts of
-//! the lab. It connects to the ports of the URL's scheme alone, whatever ports a probe names, so that it is no
-//! scanner, and to public addresses alone unless it is told otherwise.
+//! the lab. It connects to the ports of the URL's scheme alone, whatever ports a probe names, so that it is
+//! no scanner, and to public addresses alone unless it is told otherwise.
 
 mod client;
 mod fetch;

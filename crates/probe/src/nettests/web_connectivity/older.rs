@@ -247,28 +247,38 @@ impl Older<'_> {
             last["failure"] = failure.clone().into();
         }
         keys.insert("requests".to_owned(), pages);
-        let control_failure = match answered {
-            Ok(_) => Value::Null,
-            Err(None) => NO_HELPER.into(),
-            Err(Some(failure)) => failure.as_str().into(),
-        };
-        let Value::Object(own) = json!({
-            "agent": "redirect",
-            "client_resolver": "127.0.0.2",
-            "retries": null,
-            "socksproxy": null,
-            "dns_experiment_failure": seen.lookup_failure,
-            "control_failure": control_failure,
-            "control": answered.as_ref().ok(),
-            "http_experiment_failure": http_failure,
-        }) else {
-            return Value::Object(keys);
-        };
-        keys.extend(own);
+        keys.extend(own_keys(seen.lookup_failure.as_deref(), answered, http_failure.as_deref()));
         keys.extend(runtimes);
         verdict.write(&mut keys);
         age(&mut keys);
         Value::Object(keys)
+    }
+}
+
+/// Keys of the test itself, beside the records.
+fn own_keys(
+    lookup_failure: Option<&str>,
+    answered: &Result<HelperResponse, Option<Failure>>,
+    http_failure: Option<&str>,
+) -> Map<String, Value> {
+    let control_failure = match answered {
+        Ok(_) => Value::Null,
+        Err(None) => NO_HELPER.into(),
+        Err(Some(failure)) => failure.as_str().into(),
+    };
+    let own = json!({
+        "agent": "redirect",
+        "client_resolver": "127.0.0.2",
+        "retries": null,
+        "socksproxy": null,
+        "dns_experiment_failure": lookup_failure,
+        "control_failure": control_failure,
+        "control": answered.as_ref().ok(),
+        "http_experiment_failure": http_failure,
+    });
+    match own {
+        Value::Object(own) => own,
+        _ => Map::new(),
     }
 }
 
