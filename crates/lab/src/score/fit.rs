@@ -24,6 +24,9 @@ struct Decisions {
     clusters: BTreeSet<(String, String, String)>,
 }
 
+/// No rule claims more: the lab is not the world, however often a rule was right in it.
+pub const MOST: f64 = 0.999;
+
 /// Fewer distinct cells and targets than this say too little: the rule keeps its hand-set number.
 pub const LEAST_CLUSTERS: usize = 10;
 
@@ -128,7 +131,7 @@ impl Fitter {
 
 fn posterior(id: &str, meaning: &str, hand: f64, decisions: &Decisions) -> Fitted {
     let (all, correct) = (decisions.all as f64, decisions.correct as f64);
-    let probability = (WEIGHT * hand + correct) / (WEIGHT + all);
+    let probability = ((WEIGHT * hand + correct) / (WEIGHT + all)).min(MOST);
     let clusters = decisions.clusters.len() as u64;
     let strength = WEIGHT + clusters as f64;
     let (a, b) = (probability * strength, (1.0 - probability) * strength);
