@@ -69,6 +69,11 @@ pub const SYMPTOMS: &[(&str, &[&str], &str)] = &[
         "speed shows in the transfer; some hundred bytes a second stall handshake and page beyond any patience",
     ),
     (
+        "tor.directory",
+        &["tcp.timeout", "ip.drop"],
+        "relays are dropped by address; that it is for Tor shows in Tor's own tests",
+    ),
+    (
         "dns.redirect",
         &["dns.nxdomain", "dns.injection", "dns.no_answer"],
         "the other resolver's answer is what arrives",
