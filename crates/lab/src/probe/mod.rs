@@ -1,4 +1,4 @@
-//! Probes inside the lab: [`LabNet`] is a lab host as measurements see it, [`bench`] a small world for tests.
+//! Probes inside the lab: [`LabNet`] is a lab host as measurements see it, [`Bench`] a small world for tests.
 //!
 //! Time, chance and packets are the lab's own, so that the same seed gives the same measurement byte for
 //! byte. A measurement runs as one program of its host: what it draws comes from that program's stream.

@@ -5,7 +5,7 @@
 //!                                             └──────fit───► posteriors of rules (rules/fitted.toml)
 //! ```
 //! How truth and verdict are matched, and what is left out of the count, is docs/scoring.md; the code that
-//! decides it is [`matching`] and [`label`] alone.
+//! decides it is [`matching`] and [`mod@label`] alone.
 
 pub mod board;
 pub mod figures;
