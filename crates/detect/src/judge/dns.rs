@@ -31,8 +31,8 @@ pub(super) fn judge<'a>(view: &View<'_, '_, 'a>, out: &mut Vec<Verdict<'a>>) -> 
     mechanism.is_some_and(|mechanism| mechanism.as_str().starts_with(INJECTION)) || (portal && !confirmed)
 }
 
-/// Whether the user's resolver gave one and the same address for this name and for every unrelated one that was
-/// asked in this measurement, as hotspots do before a guest has signed in.
+/// Whether the user's resolver gave one and the same address for this name and for every unrelated one
+/// that was asked in this measurement, as hotspots do before a guest has signed in.
 fn same_for_all(view: &View<'_, '_, '_>, lookups: &Lookups<'_, '_, '_>) -> bool {
     let Some(host) = view.host() else { return false };
     let mut own = lookups.answers().filter_map(|row| row.ip.as_deref());
