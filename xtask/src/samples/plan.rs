@@ -92,7 +92,13 @@ pub const SCENARIOS: &[Scenario] = &[
         "the provider's resolver denies a name that exists (documented 2026-02, moved to 2025)",
         "public reports of 2026-02-10 and 11: names removed from the national resolvers",
     ),
-    blocked("http-redirect", "http", "http.redirect", "302 to the provider's warning page", NDSS20),
+    blocked(
+        "http-redirect",
+        "http",
+        "http.redirect http.blockpage",
+        "302 to the provider's warning page",
+        NDSS20,
+    ),
     blocked("http-blockpage", "http", "http.blockpage", "200 with a block page in the site's place", NDSS20),
     blocked("http-reset", "http", "http.reset", "RST after the request", NDSS20),
     blocked(
