@@ -131,12 +131,9 @@ fn facebooks_address_dropped_is_tcp_blocking() {
     assert_eq!(keys["facebook_tcp_blocking"], true);
     let (summary, mechanisms) = judged(&*test, &keys, &baseline);
     assert_eq!(summary.state, State::Blocked);
-    assert!(
-        mechanisms
-            .iter()
-            .any(|mechanism| mechanism.starts_with("tcp.timeout") || mechanism.starts_with("ip")),
-        "{mechanisms:?}"
-    );
+    // In this small world all names lead to one address, as behind a hotspot, so the connections themselves
+    // accuse nobody; that the servers work elsewhere does.
+    assert!(mechanisms.iter().any(|mechanism| mechanism == "messenger.endpoints"), "{mechanisms:?}");
 }
 
 #[test]
