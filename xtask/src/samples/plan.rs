@@ -94,7 +94,7 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     blocked(
         "http-redirect",
-        "http",
+        "http http",
         "http.redirect http.blockpage",
         "302 to the provider's warning page",
         NDSS20,
