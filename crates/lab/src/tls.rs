@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use okno_model::Failure;
 use okno_probe::net::TlsGround;
+use okno_probe::tls::failure_of as tls_failure;
 use okno_wire::Instant;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair, SanType,
@@ -26,8 +27,8 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, Connection, DigitallySignedStruct, Error,
-    RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
+    ClientConfig, ClientConnection, Connection, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
+    ServerConnection, SignatureScheme,
 };
 
 use crate::net::{NetErrorKind, TcpStream};
@@ -286,20 +287,6 @@ pub const fn net_failure(kind: NetErrorKind) -> Failure {
         NetErrorKind::InUse => Failure::AddressInUse,
         NetErrorKind::Closed => Failure::Eof,
         NetErrorKind::TooLong => Failure::MessageTooLong,
-    }
-}
-
-/// A TLS failure under OONI's name.
-pub fn tls_failure(error: &Error) -> Failure {
-    match error {
-        Error::InvalidCertificate(kind) => match kind {
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                Failure::SslInvalidHostname
-            }
-            CertificateError::UnknownIssuer => Failure::SslUnknownAuthority,
-            _ => Failure::SslInvalidCertificate,
-        },
-        _ => Failure::SslFailedHandshake,
     }
 }
 
